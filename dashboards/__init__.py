@@ -1,0 +1,1 @@
+"""What a person watches: Grafana boards and the web console."""

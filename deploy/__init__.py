@@ -1,0 +1,1 @@
+"""Settings, wiring, command line and deployment; knows all layers, nobody imports it."""

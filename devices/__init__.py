@@ -1,0 +1,1 @@
+"""The vocabulary: kinds, quantities, devices, samples and readings. Imports nothing of ours."""

@@ -1,0 +1,40 @@
+"""The operations database: registry, quarantine, alerts, outbox and audit in one place.
+
+Embedded: SQLite in WAL mode. Production: PostgreSQL. Each layer declares its own tables on `METADATA`; the schema is
+created and changed by the Alembic revisions in `deploy/migrations`, never by `create_all` outside tests.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, MetaData, create_engine, event
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def connect(url: str) -> Engine:
+    """An engine for `url`; for SQLite with WAL, full synchronisation, foreign keys and a patient lock."""
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": 15})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: object) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of the SQLite file at `path`."""
+    return f"sqlite:///{path}"

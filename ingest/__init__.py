@@ -1,0 +1,1 @@
+"""The wire to durable readings: journal, decoding, quality, quarantine, time series."""

@@ -1,0 +1,1 @@
+"""Time-series stores: one port, one contract suite, an adapter per database."""

@@ -1,0 +1,135 @@
+"""Detectors, one file each, found by looking into this folder: no list to edit.
+
+A detector module offers `DETECTOR`, a class with the `Detector` surface. One instance is one rule over all devices of
+a kind: its state is arrays with one element per device, and a step handles many devices at once.
+
+Rules every detector keeps, so that live, replay and backtest agree to the last byte:
+
+- no clock, no I/O, no chance: only the arguments of `step` and `expire`;
+- elementwise arithmetic with + - * / sqrt min max only: these round alike whatever the array's length, while vectorised
+  exp, log and sums may not;
+- what a device gets depends on that device's rows alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.readings import Float64, Int32, Int64, UInt8
+from processors.errors import RuleError
+from processors.findings import Phase
+
+NEVER: int = np.iinfo(np.int64).max  # a deadline that does not come
+
+
+@dataclass(slots=True)
+class Step:
+    """Input of one step: n rows, each of another device, values finite and good enough to be judged.
+
+    `device`: (n,) row in the fleet. `time_us`: (n,) event time, never before the device's previous one unless
+    the engine called `forget`. `received_us`: (n,) our clock. `value`: (n,). `quality`: (n,) Quality.
+    """
+
+    device: Int32
+    time_us: Int64
+    received_us: Int64
+    value: Float64
+    quality: UInt8
+
+
+@dataclass(slots=True)
+class Hits:
+    """Output of one step: m statements about conditions that began, worsened or ended.
+
+    `row`: (m,) index into the step's rows (or, from `expire`, the device itself). `phase`: one for all m.
+    `onset_us`: (m,) identity of the condition, the same from raise to clear. `at_us`: (m,) event time decided.
+    `observed`, `expected`, `limit`: (m,) in the quantity's unit, NaN where they mean nothing.
+    `start_us`: (m,) begin of the window looked at.
+    """
+
+    phase: Phase
+    row: Int64
+    onset_us: Int64
+    at_us: Int64
+    observed: Float64
+    expected: Float64
+    limit: Float64
+    start_us: Int64
+
+
+class Detector(Protocol):
+    """One rule over all devices of a kind."""
+
+    PARAMS: Mapping[str, float]  # every parameter with its default; units in the name
+    STATE: tuple[str, ...]  # names of the state arrays, in snapshot order
+
+    def __init__(self, params: Mapping[str, float]) -> None:
+        """`params` complete: defaults already filled in by `build`."""
+        ...
+
+    def grow(self, cadence_s: Float64, registered_us: Int64) -> None:
+        """Make room for `len(cadence_s)` devices; the state of those already known stays."""
+        ...
+
+    def step(self, step: Step) -> list[Hits]:
+        """Take one value per device and say what began, worsened or ended."""
+        ...
+
+    def deadlines(self) -> Int64 | None:
+        """(n,) UTC microseconds by our clock when a device must be looked at again, NEVER without; None if unused."""
+        ...
+
+    def expire(self, device: Int64, now_us: Int64) -> list[Hits]:
+        """The deadlines of `device` (m,) passed, at `now_us` (m,): say what that means. Hits rows are devices."""
+        ...
+
+    def forget(self, device: Int64) -> None:
+        """Drop what is known of `device` (m,) but not what it has raised: its clock was set back."""
+        ...
+
+
+@cache
+def load() -> dict[str, type[Detector]]:
+    """Every detector in this folder by its file's name."""
+    found: dict[str, type[Detector]] = {}
+    for module_info in pkgutil.iter_modules(__path__):
+        if module_info.name.startswith("_"):
+            continue
+        module = importlib.import_module(f"{__name__}.{module_info.name}")
+        detector = getattr(module, "DETECTOR", None)
+        if detector is None:
+            raise RuleError(f"{module.__name__}: expected DETECTOR, got nothing; the file is not used")
+        found[module_info.name] = detector
+    return found
+
+
+def build(name: str, params: Mapping[str, float]) -> Detector:
+    """A detector called `name` with `params` over its defaults; RuleError for an unknown name or parameter."""
+    detector = load().get(name)
+    if detector is None:
+        raise RuleError(f"detector {name}: expected one of {sorted(load())}; the rule is not used")
+    if unknown := set(params) - set(detector.PARAMS):
+        raise RuleError(
+            f"detector {name}: unknown parameters {sorted(unknown)}; it takes {sorted(detector.PARAMS)}"
+        )
+    return detector({**detector.PARAMS, **params})
+
+
+def snapshot(detector: Detector) -> dict[str, NDArray[np.generic]]:
+    """Copies of the state arrays, by name."""
+    return {name: getattr(detector, name).copy() for name in detector.STATE}
+
+
+def restore(detector: Detector, arrays: Mapping[str, NDArray[np.generic]], rows: Int64) -> None:
+    """Put `arrays` back; element i belongs to device row `rows[i]`, -1 where the device is gone."""
+    kept = rows >= 0
+    for name in detector.STATE:
+        getattr(detector, name)[rows[kept]] = arrays[name][kept]

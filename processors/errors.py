@@ -1,0 +1,28 @@
+"""Errors of the processing layer.
+
+UndercityError
+└── ProcessorError
+    ├── RuleError      a kind names a detector or parameter that does not exist
+    ├── SnapshotError  a snapshot cannot be read; the journal is read from further back instead
+    └── AlertError     an alert cannot take this step from its state
+"""
+
+from __future__ import annotations
+
+from devices.errors import UndercityError
+
+
+class ProcessorError(UndercityError):
+    """Root of the errors of `processors`."""
+
+
+class RuleError(ProcessorError):
+    """Raised when a kind names a detector or a parameter that does not exist."""
+
+
+class SnapshotError(ProcessorError):
+    """Raised when a snapshot cannot be read."""
+
+
+class AlertError(ProcessorError):
+    """Raised when an alert cannot take a step from the state it is in."""
