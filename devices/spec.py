@@ -193,9 +193,7 @@ class Kind:
         for index, candidate in enumerate(self.quantities):
             if candidate.name == quantity:
                 return index
-        raise SpecError(
-            f"kind {self.name}: no quantity {quantity}; it has {[q.name for q in self.quantities]}"
-        )
+        raise SpecError(f"kind {self.name}: no quantity {quantity}; it has {[q.name for q in self.quantities]}")
 
     def quantity(self, name: str) -> Quantity:
         """The quantity called `name`; SpecError if there is none."""

@@ -103,9 +103,7 @@ class JournalStats:
 class Journal:
     """The durable log in one SQLite file. One instance belongs to one thread."""
 
-    def __init__(
-        self, path: Path, settings: JournalSettings | None = None, *, read_only: bool = False
-    ) -> None:
+    def __init__(self, path: Path, settings: JournalSettings | None = None, *, read_only: bool = False) -> None:
         self.path = path
         self._settings = settings or JournalSettings()
         self._pack = zstandard.ZstdCompressor(level=self._settings.compression_level)
@@ -197,9 +195,7 @@ class Journal:
             )
         topics, payloads, received = self._decode(self._unpack.decompress(data))
         if len(topics) != count:
-            raise JournalCorrupt(
-                f"journal {self.path}: block at {first}: expected {count}, got {len(topics)}"
-            )
+            raise JournalCorrupt(f"journal {self.path}: block at {first}: expected {count}, got {len(topics)}")
         return Block(first, topics, payloads, received)
 
     def offset_at(self, time_us: int) -> int:
@@ -259,9 +255,7 @@ class Journal:
         blocks, deliveries, from_us, to_us = self._query(
             "SELECT count(*), coalesce(sum(count), 0), min(from_us), max(to_us) FROM block"
         ).fetchone()
-        cursors = self._query(
-            "SELECT name, next FROM cursor WHERE name NOT LIKE '$%' ORDER BY name"
-        ).fetchall()
+        cursors = self._query("SELECT name, next FROM cursor WHERE name NOT LIKE '$%' ORDER BY name").fetchall()
         files = [self.path, self.path.with_name(self.path.name + "-wal")]
         size = sum(file.stat().st_size for file in files if file.exists())
         return JournalStats(self.start(), self.end(), blocks, deliveries, size, from_us, to_us, dict(cursors))
