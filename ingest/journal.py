@@ -105,8 +105,8 @@ class Journal:
 
     def __init__(self, path: Path, settings: JournalSettings | None = None, *, read_only: bool = False) -> None:
         self.path = path
-        self._settings = settings or JournalSettings()
-        self._pack = zstandard.ZstdCompressor(level=self._settings.compression_level)
+        self.settings = settings or JournalSettings()
+        self._pack = zstandard.ZstdCompressor(level=self.settings.compression_level)
         self._unpack = zstandard.ZstdDecompressor()
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(tuple[list[str], list[bytes], list[int]]).decode
@@ -120,7 +120,7 @@ class Journal:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(
                 self.path,
-                timeout=self._settings.busy_timeout_s,
+                timeout=self.settings.busy_timeout_s,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -218,7 +218,7 @@ class Journal:
 
     def retain(self, now_us: int) -> int:
         """Delete blocks past retention that every cursor has passed; the number of deliveries deleted."""
-        oldest = now_us - int(self._settings.retention_days * 86_400e6)
+        oldest = now_us - int(self.settings.retention_days * 86_400e6)
         with self._transaction():
             slowest = self._db.execute("SELECT min(next) FROM cursor WHERE name NOT LIKE '$%'").fetchone()[0]
             if slowest is None:

@@ -1,0 +1,1 @@
+"""Engines drive detectors over the journal; the detectors do not know which one does."""

@@ -1,0 +1,164 @@
+"""Engine state on disk: a snapshot plus the journal from its cursor rebuilds everything exactly.
+
+One file per snapshot, named by its journal offset, written whole and renamed into place; the newest few are
+kept. Arrays are stored with the device ids they belong to, so that a registry that changed meanwhile finds its
+rows again.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from devices.readings import Batch, Int64
+from ingest.order import Outage
+from processors.engines.local import Clock, Engine
+from processors.engines.rules import Arrays
+from processors.errors import SnapshotError
+
+_BATCH = ("device", "time_us", "received_us", "offset", "seq", "values", "quality", "reasons", "late")
+_MAGIC = b"UCSNAP1\n"
+KEEP = 3
+
+
+class _Array(msgspec.Struct, array_like=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+class _KindState(msgspec.Struct):
+    ids: list[str]
+    parts: dict[str, dict[str, _Array]]
+    held: dict[str, _Array] | None
+
+
+class State(msgspec.Struct):
+    """Everything an engine knows at one journal offset, ready to be written."""
+
+    offset: int
+    now_us: int
+    outage: tuple[int, int]
+    kinds: dict[str, _KindState]
+    gateways: dict[str, _Array]
+    gateway_ids: list[str]
+
+
+def capture(engine: Engine, offset: int) -> State:
+    """Copy the engine's state as it is before `offset`; quick, so that the pipeline hardly waits."""
+    kinds = {}
+    for name, rules in engine.kinds.items():
+        held = rules.order.rows_held()
+        kinds[name] = _KindState(
+            ids=list(rules.fleet.ids),
+            parts={part: _packed(arrays) for part, arrays in rules.snapshot().items()},
+            held=_packed({field: getattr(held, field) for field in _BATCH}) if held is not None else None,
+        )
+    watch = engine.gateways
+    return State(
+        offset=offset,
+        now_us=engine.clock.now_us,
+        outage=(engine.clock.outage.since_us, engine.clock.outage.drained_us),
+        kinds=kinds,
+        gateways=_packed({name: getattr(watch, name) for name in watch.STATE}),
+        gateway_ids=list(watch.ids),
+    )
+
+
+def apply(engine: Engine, state: State) -> None:
+    """Put `state` into a fresh engine; devices that left are dropped, new ones start afresh."""
+    engine.clock = Clock(state.now_us, Outage(*state.outage))
+    for name, saved in state.kinds.items():
+        rules = engine.kinds.get(name)
+        if rules is None:
+            continue
+        index = rules.fleet.index
+        rows = np.array([index.get(device, -1) for device in saved.ids], dtype=np.int64)
+        rules.restore({part: _unpacked(arrays) for part, arrays in saved.parts.items()}, rows)
+        rules.order.hold_again(_held(engine, name, saved, rows))
+    known = {gateway: row for row, gateway in enumerate(engine.gateways.ids)}
+    places = np.array([known.get(gateway, -1) for gateway in state.gateway_ids], dtype=np.int64)
+    for field, array in _unpacked(state.gateways).items():
+        getattr(engine.gateways, field)[places[places >= 0]] = array[places >= 0]
+
+
+def _held(engine: Engine, name: str, saved: _KindState, rows: Int64) -> Batch | None:
+    if saved.held is None:
+        return None
+    arrays = _unpacked(saved.held)
+    columns: list[Any] = [arrays[field] for field in _BATCH]
+    columns[0] = rows[columns[0]].astype(np.int32)
+    batch = Batch(engine.kinds[name].fleet, *columns)
+    return batch.take(batch.device >= 0)
+
+
+def _packed(arrays: Arrays) -> dict[str, _Array]:
+    return {name: _Array(a.dtype.str, a.shape, np.ascontiguousarray(a).tobytes()) for name, a in arrays.items()}
+
+
+def _unpacked(arrays: dict[str, _Array]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.frombuffer(a.data, dtype=np.dtype(a.dtype)).reshape(a.shape).copy() for name, a in arrays.items()
+    }
+
+
+class SnapshotFolder:
+    """The snapshots of one pipeline."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, state: State) -> Path:
+        """Write `state` durably and drop all but the newest few; SnapshotError when the disk refuses."""
+        packed = zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(state))
+        path = self._folder / f"{state.offset:020d}.snapshot"
+        draft = path.with_suffix(".draft")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(_MAGIC + zlib.crc32(packed).to_bytes(4, "big") + packed)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+            for old in self._paths()[:-KEEP]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            raise SnapshotError(f"snapshot {path}: {error}; the one before stays in use") from error
+        return path
+
+    def load(self, path: Path) -> State:
+        """The state in `path`; SnapshotError when it is not whole."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise SnapshotError(f"snapshot {path}: {error}; it is not used") from error
+        body = data[len(_MAGIC) + 4 :]
+        whole = data.startswith(_MAGIC) and zlib.crc32(body) == int.from_bytes(data[8:12], "big")
+        if not whole:
+            raise SnapshotError(f"snapshot {path}: its checksum does not match; it is not used")
+        try:
+            return msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(body), type=State)
+        except (msgspec.DecodeError, zstandard.ZstdError) as error:
+            raise SnapshotError(f"snapshot {path}: {error}; it is not used") from error
+
+    def newest(self, *, not_after: int | None = None) -> tuple[State | None, list[str]]:
+        """The newest whole snapshot (at or before offset `not_after`), and why newer ones were passed over."""
+        problems = []
+        for path in reversed(self._paths()):
+            if not_after is not None and int(path.stem) > not_after:
+                continue
+            try:
+                return self.load(path), problems
+            except SnapshotError as error:
+                problems.append(str(error))
+        return None, problems
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("*.snapshot"))
