@@ -1,0 +1,43 @@
+# Every target does its own set-up; the first run on a machine takes a minute or two, the next ones none.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+# Two workers: the suite shall hold on two cores. One file stays on one worker, with its broker and its database.
+PYTEST ?= $(BIN)/pytest -n 2 --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock docs clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup:  ## the virtual environment and everything the tests use
+	@deploy/setup/bootstrap test
+
+demo:  ## a small city on this machine, in the browser (DEMO="--for 60s" ends by itself with a score)
+	@deploy/setup/bootstrap demo
+	@$(BIN)/undercity demo $(DEMO)
+
+test:  ## all tests (TEST="tests/unit -k journal" for some)
+	@deploy/setup/bootstrap test
+	@$(PYTEST) $(TEST)
+
+check: setup  ## formatting, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup  ## write the generated tables of deploy/docs again
+	$(BIN)/python -m deploy.docs_tables
+
+lock: setup  ## resolve requirements.lock anew
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--upgrade --group dev pyproject.toml -o requirements.lock
+
+clean:  ## remove the virtual environment and what set-up remembers
+	rm -rf .venv .setup
