@@ -1,7 +1,8 @@
 """Reading the embedded store from another process: its owner answers over a local socket.
 
-DuckDB's file belongs to one process. The processor owns it and serves reads here; the console and the command line ask.
-The socket is a file in the data folder, readable by our user alone. A frame is a 4-byte big-endian length and msgpack.
+DuckDB's file belongs to one process. The processor owns it and serves reads here; the console and the command
+line ask. The socket is a file in the data folder, readable by our user alone. A frame is a 4-byte big-endian
+length and msgpack.
 """
 
 from __future__ import annotations
