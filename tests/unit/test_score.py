@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from deploy.demo.score import Injected, Noticed, delivery, detection, percentiles
+
+S = 1_000_000
+TILT = Injected("MC-1", "manhole_cover", "opened", 100 * S, 200 * S, ("tilted",))
+SHOCK = Injected("MC-2", "manhole_cover", "shock", 100 * S, 200 * S, ())
+
+
+def alert(device: str, rule: str, at_s: int) -> Noticed:
+    return Noticed(device, "manhole_cover", rule, at_s * S, at_s * S)
+
+
+def score(*noticed: Noticed, injected=(TILT, SHOCK), end_s: int = 1000):
+    return detection(injected, noticed, grace_s=30, end_us=end_s * S)
+
+
+def test_an_alert_of_the_faults_rule_in_time_is_a_detection_with_its_delay():
+    result = score(alert("MC-1", "tilted", 112))
+    assert (result.injected, result.detected, result.missed, result.false) == (1, 1, [], [])
+    assert result.delays_s == [12.0]
+    assert result.by_fault == {"opened": (1, 1)}
+
+
+def test_an_alert_before_the_fault_or_on_another_device_is_false_and_the_fault_is_missed():
+    result = score(alert("MC-1", "tilted", 99), alert("MC-3", "tilted", 120))
+    assert result.missed == [TILT]
+    assert len(result.false) == 2
+
+
+def test_an_alert_about_a_harmless_disturbance_is_false():
+    assert [a.device for a in score(alert("MC-2", "tilted", 120)).false] == ["MC-2"]
+
+
+def test_another_rule_on_a_faulty_device_is_neither_detection_nor_false():
+    result = score(alert("MC-1", "battery_low", 120))
+    assert (result.detected, result.false) == (0, [])
+
+
+def test_a_fault_that_the_end_cut_short_is_not_counted():
+    assert score(end_s=120).injected == 0
+
+
+def test_lost_duplicated_and_strange_rows_are_told_apart():
+    result = delivery([("a", 1), ("a", 2), ("b", 1)], [("a", 1), ("a", 1), ("b", 1), ("c", 9)])
+    assert (result.published, result.stored, result.lost, result.duplicated, result.strange) == (3, 3, 1, 1, 1)
+
+
+def test_no_latencies_have_no_percentiles():
+    assert percentiles([]) is None
+    assert percentiles([1.0, 1.0, 3.0]) == (1.0, 2.96)
