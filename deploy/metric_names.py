@@ -1,0 +1,82 @@
+"""What the numbers in the heartbeats mean: metric names, and which of them say that a role is not ready.
+
+From: the field names the roles use in `deploy.status`. To: `/metrics` and `/readyz`. A field that is not in the
+table is still shown, as a gauge under its role's name: a number must not wait for this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.status import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One Prometheus metric. `subject` is the label that says whose number it is; `labels` are further ones."""
+
+    name: str
+    meaning: str
+    counter: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    subject: str = "role"
+
+
+ROLE_UP = Metric("undercity_role_up", "1 while the role's heartbeat is fresh")
+ROLE_READY = Metric("undercity_role_ready", "1 while the role can do its work")
+ROLE_START = Metric("undercity_role_start_time_seconds", "Unix time at which the role started")
+RESIDENT = Metric("undercity_process_resident_memory_bytes", "Memory of the role's process")
+CURSOR_LAG = Metric("undercity_cursor_lag", "Deliveries a consumer is behind the journal's end", subject="cursor")
+
+_COUNTERS = {
+    "received": "Messages received from the broker",
+    "acked": "Messages acknowledged to the broker after the commit",
+    "journalled": "Deliveries committed to the journal",
+    "commits": "Group commits of the journal",
+    "bytes": "Payload bytes received",
+    "reconnects": "Times the broker link was made again",
+    "oversized": "Messages above the size bound",
+    "deliveries": "Deliveries the pipeline has read",
+    "rows": "Readings that came out of decoding",
+    "duplicates": "Readings that were already there",
+    "late": "Readings that came too late to wake anyone",
+    "refused": "Deliveries that went to quarantine",
+    "findings": "Findings stated",
+    "rows_written": "Readings stored",
+    "sent": "Notifications delivered",
+    "failed": "Notification attempts that failed",
+}
+_GAUGES = {
+    "connected": "1 while the broker link is up",
+    "offset": "Journal offset the pipeline has reached",
+    "journal_next": "Journal offset the next delivery gets",
+    "stored_upto": "Journal offset up to which everything is in the store",
+    "store_failing": "1 while the store cannot be written",
+    "pending": "Notifications that wait",
+    "given_up": "Notifications that were given up",
+}
+_SEVERITIES = ("high", "medium", "low")
+
+
+def metric_of(role: str, name: str) -> Metric:
+    """The metric behind field `name` of `role`."""
+    kind = role.partition("-")[0]
+    if name in _COUNTERS:
+        return Metric(f"undercity_{kind}_{name}", _COUNTERS[name], counter=True)
+    if name.removeprefix("alerts_") in _SEVERITIES and name.startswith("alerts_"):
+        severity = name.removeprefix("alerts_")
+        return Metric("undercity_alerts", "Alerts that are active", labels=(("severity", severity),))
+    return Metric(f"undercity_{kind}_{name}", _GAUGES.get(name, f"{name} of the {kind}"))
+
+
+def faults_of(seen: Seen) -> list[str]:
+    """Why a living role cannot do its work: what it says itself, and what its numbers say."""
+    faults, fields = list(seen.status.not_ready), seen.status.fields
+    if fields.get("connected", 1.0) == 0.0:
+        faults.append("expected a link to the broker, has none; the broker keeps the messages")
+    if fields.get("store_failing", 0.0):
+        behind = fields.get("offset", 0.0) - fields.get("stored_upto", 0.0)
+        faults.append(
+            f"expected a store that takes readings, it fails; {behind:.0f} deliveries wait in the journal"
+        )
+    return faults
