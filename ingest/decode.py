@@ -261,8 +261,13 @@ class Decoder:
             parsed = parse_topic(topic)
         except TopicError as error:
             return str(error)
+        if parsed.leaf != "up":
+            return f"{parsed.device}: readings come under up, this came under {parsed.leaf}; it was not used"
         if parsed.kind == GATEWAY:
             return self._gateway_route(parsed)
+        return self._device_route(parsed)
+
+    def _device_route(self, parsed: Topic) -> _Route | str:
         fleet = self._fleet.kinds.get(parsed.kind)
         if fleet is None:
             return f"{parsed.device}: kind {parsed.kind} is unknown; known are {', '.join(self._fleet.kinds)}"
