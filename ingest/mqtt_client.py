@@ -51,8 +51,8 @@ _STATE: Final = ("_sock", "_in_packet", "_out_packet", "_last_bytes_received", "
 class StockClient(Client):
     """paho as it is, with manual acknowledgement; messages gather in `inbox`.
 
-    `ready`: subscribed. `lost`: why the connection ended, None while it lives. `refused`: the broker would not have
-    us. `taken_over`: another program has connected under our client id.
+    `ready`: subscribed. `lost`: why the connection ended, None while it lives. `refused`: the broker would not
+    have us. `taken_over`: another program has connected under our client id.
     """
 
     def __init__(self, settings: MqttSettings, client_id: str) -> None:

@@ -47,7 +47,7 @@ class Pacer:
     """How long to let messages gather before the next read.
 
     Every commit costs the same however many share it, so with many messages a pause saves most of the CPU; with
-    few it would only add delay. When the broker may send no more before it is answered, a pause would only slow it.
+    few it would only add delay. When the broker may send no more before it is answered, a pause only slows it.
     """
 
     def __init__(self, max_s: float) -> None:
