@@ -8,16 +8,21 @@ file: it comes from the environment, or from a file of its own named by `KEY_fil
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from dashboards.console.settings import ConsoleSettings
+from deploy.clock import ClockSettings
 from deploy.errors import SettingsError
 from deploy.secrecy import MASK, is_secret, mask_text
 from devices.database import sqlite_url
 from ingest.journal import JournalSettings
+from ingest.mqtt_settings import MqttSettings
+from ingest.timeseries.embedded import EmbeddedSettings
 from ingest.timeseries.sink import SinkSettings
 from processors.engines.local import EngineSettings
+from processors.notify.settings import NotifySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,24 +120,29 @@ class Settings:
     """Everything that can be set; one attribute per section of `undercity.toml`."""
 
     data: DataSettings = field(default_factory=DataSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     sink: SinkSettings = field(default_factory=SinkSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    embedded: EmbeddedSettings = field(default_factory=EmbeddedSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     logs: LogSettings = field(default_factory=LogSettings)
+    clock: ClockSettings = field(default_factory=ClockSettings)
     run: RunSettings = field(default_factory=RunSettings)
+
+    def __post_init__(self) -> None:
+        if not self.embedded.path.is_absolute():
+            path = self.data.dir / self.embedded.path
+            object.__setattr__(self, "embedded", replace(self.embedded, path=path))
 
     @property
     def journal_path(self) -> Path:
         """The journal's file."""
         return self.data.dir / "journal.db"
-
-    @property
-    def store_path(self) -> Path:
-        """The embedded store's file."""
-        return self.data.dir / "readings.duckdb"
 
     @property
     def socket_path(self) -> Path:
@@ -166,20 +176,28 @@ class Settings:
         return "Settings(" + ", ".join(f"{key}={value}" for key, value in shown(self)) + ")"
 
 
-def flatten(settings: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every key with its value, sections before their keys' order of declaration; secrets included."""
-    for one in fields(settings):  # type: ignore[arg-type]
-        value = getattr(settings, one.name)
-        if is_dataclass(value) and not isinstance(value, type):
-            yield from flatten(value, f"{prefix}{one.name}.")
+def secret_field(one: Field[Any]) -> bool:
+    """Whether a setting is a secret: its name says so, or its class keeps it out of its own repr."""
+    return not one.repr or is_secret(one.name)
+
+
+def flatten(settings: Any, prefix: str = "") -> Iterator[tuple[str, object, bool]]:
+    """Every key, its value and whether that is a secret, in order of declaration; secrets are not masked here."""
+    for one in fields(settings):
+        value, key = getattr(settings, one.name), prefix + one.name
+        if is_dataclass(value):
+            yield from flatten(value, key + ".")
+        elif isinstance(value, tuple) and any(is_dataclass(item) for item in value):
+            for number, item in enumerate(value):
+                yield from flatten(item, f"{key}[{number}].")
         else:
-            yield prefix + one.name, value
+            yield key, value, secret_field(one)
 
 
 def shown(settings: Settings) -> Iterator[tuple[str, str]]:
     """Every key with its value as a person may see it."""
-    for key, value in flatten(settings):
-        if is_secret(key.rpartition(".")[2]):
+    for key, value, secret in flatten(settings):
+        if secret:
             yield key, MASK if value else "(not set)"
         else:
             yield key, mask_text(_toml(value))

@@ -19,8 +19,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from deploy.errors import SettingsError
-from deploy.secrecy import MASK, is_secret
-from deploy.settings import Settings
+from deploy.secrecy import MASK
+from deploy.settings import Settings, secret_field
 from devices.errors import UndercityError
 
 ENV_PREFIX = "UNDERCITY_"
@@ -47,7 +47,7 @@ def load_with_origins(
         file = DEFAULT_FILE
     tree = _read_toml(file) if file else {}
     loader = _Loader(file, _read_environ(os.environ if environ is None else environ))
-    settings = loader.section(Settings, tree, ())
+    settings = loader.section(Settings, tree, (), str(file))
     loader.refuse_leftovers()
     if loader.faults or settings is None:
         raise SettingsError(loader.faults)
@@ -85,20 +85,22 @@ class _Loader:
         self.faults: list[str] = []
         self.origins: Origins = {}
 
-    def section(self, cls: type[Any], tree: object, path: _Path) -> Any:
-        """One instance of `cls`, None when it has a fault."""
+    def section(self, cls: type[Any], tree: object, path: _Path, origin: str) -> Any:
+        """One instance of `cls` from `tree`, which `origin` holds; None when it has a fault."""
         if not isinstance(tree, dict):
-            self._fault(str(self.file), path, "a table", tree)
+            self._fault(origin, path, "a table", tree)
             return None
         known = {one.name: one for one in fields(cls) if one.init}
         hints = get_type_hints(cls)
         values: dict[str, Any] = {}
         before = len(self.faults)
         for name, one in known.items():
-            self._take(one, hints[name], tree, (*path, name), values)
+            self._take(one, hints[name], tree, (*path, name), values, origin)
+            if name not in values and secret_field(one) and f"{name}_file" not in known:
+                self._take_secret_file(tree, (*path, name), values)
         for key in tree:
             if key not in known and not self._names_secret_file(key, known):
-                self._unknown(str(self.file), (*path, key), list(known))
+                self._unknown(origin, (*path, key), list(known))
         if len(self.faults) > before:
             return None
         return self._construct(cls, values, path)
@@ -121,54 +123,70 @@ class _Loader:
         return ", ".join(sorted(inside)) or "built-in"
 
     def _take(
-        self, one: Field[Any], hint: object, tree: dict[str, Any], path: _Path, values: dict[str, Any]
+        self,
+        one: Field[Any],
+        hint: object,
+        tree: dict[str, Any],
+        path: _Path,
+        values: dict[str, Any],
+        holder: str,
     ) -> None:
         nested = _dataclass_in(hint)
         if nested is not None:
             if one.name in tree or nested is hint or any(key[: len(path)] == path for key in self.environ):
-                values[one.name] = self.section(nested, tree.get(one.name, {}), path)
+                values[one.name] = self.section(nested, tree.get(one.name, {}), path, holder)
             return
-        secret = bool(one.metadata.get("secret", is_secret(one.name)))
-        found = self._given(one.name, tree, path, secret=secret)
-        if found is not None:
-            value, origin = found
-            self.origins[".".join(path)] = origin
-            self._convert(hint, value, origin, path, values, secret=secret)
+        found = self._given(one, tree, path, holder)
+        if found is None:
+            return
+        value, origin = found
+        self.origins[".".join(path)] = origin
+        element = _element_in(hint)
+        if element is not None:
+            values[one.name] = self._sections(element, value, path, origin)
+        else:
+            self._convert(hint, value, origin, path, values, secret=secret_field(one))
 
-    def _given(self, name: str, tree: dict[str, Any], path: _Path, *, secret: bool) -> tuple[object, str] | None:
-        """The value given for `path` and where; the environment wins, a file named for a secret comes last."""
-        in_file = tree.get(name)
-        if secret and in_file:
+    def _sections(self, cls: type[Any], value: object, path: _Path, origin: str) -> tuple[Any, ...]:
+        value = _split(value) if isinstance(value, str) else value
+        if not isinstance(value, list):
+            self._fault(origin, path, "a list of tables", value)
+            return ()
+        named = [(*path[:-1], f"{path[-1]}[{number}]") for number in range(len(value))]
+        return tuple(self.section(cls, item, name, origin) for item, name in zip(value, named, strict=True))
+
+    def _given(self, one: Field[Any], tree: dict[str, Any], path: _Path, holder: str) -> tuple[object, str] | None:
+        """The value given for `path` and where; the environment wins."""
+        in_tree, secret, key = tree.get(one.name), secret_field(one), ".".join(path)
+        if secret and in_tree and holder == str(self.file):
             self.faults.append(
-                f"{self.file}: {'.'.join(path)}: expected no secret in the settings file, got one; put it into "
-                f"{_variable(path)}, or into a file named by {'.'.join(path)}_file; {_AFTER}"
+                f"{holder}: {key}: expected no secret in the settings file, got one; put it into a file of its "
+                f"own and name that by {key}_file; {_AFTER}"
             )
             return None
         if path in self.environ:
             return self.environ.pop(path), _variable(path)
-        if in_file is not None:
-            return in_file, str(self.file)
-        return self._secret_file(tree, path) if secret else None
+        if in_tree is not None:
+            return in_tree, holder
+        return None
 
-    def _secret_file(self, tree: dict[str, Any], path: _Path) -> tuple[object, str] | None:
+    def _take_secret_file(self, tree: dict[str, Any], path: _Path, values: dict[str, Any]) -> None:
         key = (*path[:-1], path[-1] + "_file")
         named, origin = self.environ.pop(key, None), _variable(key)
         if named is None:
             named, origin = tree.get(key[-1]), str(self.file)
         if not named:
-            return None
+            return
         try:
-            return self._beside(Path(str(named)), origin).read_text(encoding="utf-8").strip(), str(named)
+            values[path[-1]] = self._beside(Path(str(named)), origin).read_text(encoding="utf-8").strip()
+            self.origins[".".join(path)] = str(named)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not text"
-            self.faults.append(
-                f"{origin}: {'.'.join(key)}: expected a readable file, got {named}: {reason}; {_AFTER}"
-            )
-            return None
+            self._fault(origin, key, "a readable file", f"{named}: {reason}")
 
     def _beside(self, path: Path, origin: str) -> Path:
         """A path written in the settings file is relative to that file; any other to the current folder."""
-        return self.file.parent / path if self.file and origin == str(self.file) else path
+        return self.file.absolute().parent / path if self.file and origin == str(self.file) else path
 
     def _convert(
         self, hint: object, value: object, origin: str, path: _Path, values: dict[str, Any], *, secret: bool
@@ -191,7 +209,7 @@ class _Loader:
 
     def _names_secret_file(self, key: str, known: Mapping[str, Field[Any]]) -> bool:
         secret = known.get(key.removesuffix("_file")) if key.endswith("_file") else None
-        return secret is not None and bool(secret.metadata.get("secret", is_secret(secret.name)))
+        return secret is not None and secret_field(secret)
 
     def _fault(self, origin: str, path: _Path, expected: str, got: object) -> None:
         shown = "nothing" if got is None else repr(got)
@@ -221,6 +239,9 @@ def keys(cls: type[Any] = Settings, path: _Path = ()) -> Iterator[tuple[str, Fie
             yield from keys(nested, (*path, one.name))
         elif one.init:
             yield ".".join((*path, one.name)), one, hints[one.name], cls
+            element = _element_in(hints[one.name])
+            if element is not None:
+                yield from keys(element, (*path, f"{one.name}[]"))
 
 
 def _nearest(key: str) -> str:
@@ -236,6 +257,12 @@ def _dataclass_in(hint: object) -> type[Any] | None:
     """The settings class `hint` stands for, itself or as `X | None`."""
     options = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
     return next((o for o in options if isinstance(o, type) and is_dataclass(o)), None)
+
+
+def _element_in(hint: object) -> type[Any] | None:
+    """The settings class that `hint` is a tuple of."""
+    inner = get_args(hint)[0] if get_origin(hint) is tuple and get_args(hint) else None
+    return inner if isinstance(inner, type) and is_dataclass(inner) else None
 
 
 def _is_collection(hint: object) -> bool:
