@@ -1,0 +1,1 @@
+"""The web console: live alerts and latest values for a control room."""

@@ -1,0 +1,141 @@
+"""One alert's page: why, where, since when, the evidence and its chart; and its acknowledgement."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from dashboards.console.page import console_of, page, shown_of
+from dashboards.console.params import Query, bad
+from dashboards.console.security import same_origin
+from dashboards.console.shown import DASH, Shown, find_rule, measured
+from dashboards.console.text import both
+from dashboards.errors import BadRequest
+from devices.spec import Kind, Text
+from processors.alerts.alert import Alert, Change
+
+_NAME_MAX = 40
+_BODY_MAX = 2_000
+
+
+async def alert(request: Request) -> Response:
+    """One alert's page: `GET /alerts/{alert}`."""
+    console, shown = console_of(request), shown_of(request)
+    Query(request, ())
+    found = await _known(request)
+    kind = console.feed.kinds.get(found.kind)
+    row = console.alert_row(found, shown)
+    facts = await console.feed.call(console.feed.registry.device, found.device)
+    return await page(
+        request,
+        "alert.html",
+        alert=found,
+        row=row,
+        device=facts,
+        evidence=_evidence(found, kind, shown),
+        times=_times(found, shown),
+        course=[_step(change, shown) for change in await console.feed.call(console.feed.book.history, found.id)],
+        chart=_chart(found, kind),
+        can_acknowledge=console.acknowledger is not None,
+    )
+
+
+async def acknowledge(request: Request) -> Response:
+    """POST /alerts/{alert}/acknowledge with form field `by`."""
+    console = console_of(request)
+    if console.acknowledger is None:
+        raise BadRequest(both("error_path", path=request.url.path), 404)
+    if not same_origin(request.headers):
+        raise BadRequest(both("error_origin"), 403)
+    found = await _known(request)
+    by = await _name(request)
+    await console.feed.call(console.acknowledger.acknowledge, found.id, by, console.feed.now())
+    return RedirectResponse(f"/alerts/{found.id}", 303)
+
+
+async def _name(request: Request) -> str:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _BODY_MAX:
+            raise bad("by", Text(f"至多 {_NAME_MAX} 个字符", f"at most {_NAME_MAX} characters"), "")
+    fields = parse_qs(body.decode("utf-8", "replace"))
+    by = " ".join(fields.get("by", [""])[0].split())
+    if not 1 <= len(by) <= _NAME_MAX or not by.isprintable():
+        raise bad("by", Text(f" 1 至 {_NAME_MAX} 个字符", f"1 to {_NAME_MAX} characters"), by)
+    return by
+
+
+async def _known(request: Request) -> Alert:
+    console = console_of(request)
+    name = request.path_params["alert"]
+    found: Alert | None = await console.feed.call(console.feed.book.get, name)
+    if found is None:
+        raise BadRequest(both("error_alert", alert=name[:100]), 404)
+    return found
+
+
+def _evidence(found: Alert, kind: Kind | None, shown: Shown) -> list[tuple[str, str]]:
+    """(key of the label, text) in the order a person asks."""
+    evidence, words = found.evidence, shown.words
+    quantity = words("whole_device")
+    if evidence.quantity:
+        declared = [q for q in kind.quantities if q.name == evidence.quantity] if kind else []
+        quantity = f"{words.pick(declared[0].label)} ({evidence.quantity})" if declared else evidence.quantity
+    use = find_rule(kind, found.rule)
+    params = {**(use.params if use and use.version == found.version else {}), **evidence.params}
+    quality = f"quality_{evidence.quality}"
+    return [
+        ("rule_version", f"{found.rule} · v{found.version}" + (f" · {use.detector}" if use else "")),
+        ("quantity", quantity),
+        ("observed", measured(evidence.observed, evidence.unit)),
+        ("expected", _or_not(measured(evidence.expected, evidence.unit), shown)),
+        ("limit", _or_not(measured(evidence.limit, evidence.unit), shown)),
+        ("hold_time", shown.span(evidence.hold_s)),
+        ("quality", words(quality) if evidence.quality in _QUALITIES else evidence.quality),
+        ("window", " – ".join(shown.iso(edge) for edge in evidence.window)),
+        ("rule_inputs", ", ".join(f"{name} = {value:g}" for name, value in sorted(params.items())) or DASH),
+    ]
+
+
+_QUALITIES = frozenset({"good", "suspect", "maintenance", "bad", "missing"})
+
+
+def _or_not(text: str, shown: Shown) -> str:
+    return shown.words("not_applicable") if text == DASH else text
+
+
+def _times(found: Alert, shown: Shown) -> list[tuple[str, str]]:
+    return [
+        ("onset", shown.time(found.onset_us)),
+        ("raised", shown.time(found.raised_us)),
+        ("updated", shown.time(found.updated_us)),
+        ("cleared", shown.time(found.cleared_us)),
+    ]
+
+
+def _step(change: Change, shown: Shown) -> tuple[str, str, str]:
+    """Our clock's time, what happened, who did it (empty for a rule)."""
+    return shown.time(change.recorded_us), shown.words(f"step_{change.step}"), change.by
+
+
+def _chart(found: Alert, kind: Kind | None) -> dict[str, object] | None:
+    """What the chart shows: the quantity judged, with room on both sides; None where the rule judged no quantity.
+
+    A rule about the whole device (silence) shows the kind's first quantity: the gap is the evidence.
+    """
+    if kind is None:
+        return None
+    quantity = found.evidence.quantity or kind.quantities[0].name
+    if quantity not in {q.name for q in kind.quantities}:
+        return None
+    end_us = found.cleared_us or found.updated_us
+    span_us = max(end_us - found.onset_us, 900_000_000)
+    return {
+        "quantity": quantity,
+        "from_s": (found.onset_us - span_us) // 1_000_000,
+        "to_s": (end_us + span_us // 2) // 1_000_000,
+        "limit": found.evidence.limit if found.evidence.quantity else None,
+    }
