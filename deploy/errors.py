@@ -3,6 +3,7 @@
 UndercityError
 └── DeployError
     ├── SettingsError    a setting is unknown or cannot be used; one line per fault
+    ├── SchemaError      the operations database cannot be used as it is
     └── SupervisorError  a role does not exist or cannot be run
 """
 
@@ -27,3 +28,7 @@ class SettingsError(DeployError):
 
 class SupervisorError(DeployError):
     """Raised when a role does not exist or cannot be run."""
+
+
+class SchemaError(DeployError):
+    """Raised when the operations database cannot be reached, or has another schema than expected."""

@@ -4,7 +4,8 @@ UndercityError
 └── ProcessorError
     ├── RuleError      a kind names a detector or parameter that does not exist
     ├── SnapshotError  a snapshot cannot be read; the journal is read from further back instead
-    └── AlertError     an alert cannot take this step from its state
+    ├── AlertError     an alert cannot take this step from its state
+    └── NotifyError    an address cannot be used as it is set
 """
 
 from __future__ import annotations
@@ -26,3 +27,7 @@ class SnapshotError(ProcessorError):
 
 class AlertError(ProcessorError):
     """Raised when an alert cannot take a step from the state it is in."""
+
+
+class NotifyError(ProcessorError):
+    """Raised when an address cannot be used as it is set."""

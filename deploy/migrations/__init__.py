@@ -1,0 +1,1 @@
+"""The operations database's revisions; `deploy.schema` runs them."""

@@ -1,0 +1,1 @@
+"""Alerts: findings of one condition over its life."""

@@ -1,0 +1,1 @@
+"""Notifications: an outbox written with the alert, and senders that empty it."""
