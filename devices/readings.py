@@ -100,6 +100,24 @@ class Batch:
         )
 
 
+def empty(fleet: KindFleet) -> Batch:
+    """A batch of no rows."""
+    none = np.empty(0, dtype=np.int64)
+    values = np.empty((0, len(fleet.kind.quantities)))
+    return Batch(
+        fleet,
+        none.astype(np.int32),
+        none,
+        none,
+        none,
+        none,
+        values,
+        values.astype(np.uint8),
+        values.astype(np.uint16),
+        none.astype(np.bool_),
+    )
+
+
 def concat(batches: list[Batch]) -> Batch:
     """One batch of all rows of `batches`, which must be of one kind and not empty."""
     if len(batches) == 1:

@@ -95,7 +95,7 @@ class Order:
         self._steady_us = np.maximum(fleet.cadence_s * 0.25e6, 2e6).astype(np.int64)
 
     def arrange(self, batch: Batch, timeline: Timeline, outage: Outage) -> Arranged:
-        """Sort the rows of one segment into ready, late and duplicate."""
+        """Sort the rows of one segment, which may be none, into ready, late and duplicate."""
         work = _Work(batch)
         masks = ((batch.quality != Quality.MISSING) * self._bits).sum(axis=1, dtype=np.uint64)
         stale = self._stale(batch, outage)
@@ -110,12 +110,6 @@ class Order:
             work.ready(batch.take(taken))
             for row in rows[~clean].tolist():
                 self._one(row, batch, int(masks[row]), stale=bool(stale[row]), work=work, timeline=timeline)
-        self._expire(int(timeline.clock[-1]), work, timeline)
-        return work.arranged()
-
-    def release(self, timeline: Timeline) -> Arranged:
-        """Rows whose wait ended while nothing of this kind came; call when the segment has no batch of it."""
-        work = _Work(None)
         self._expire(int(timeline.clock[-1]), work, timeline)
         return work.arranged()
 
@@ -246,7 +240,7 @@ class Order:
 class _Work:
     """What becomes of one segment's rows, collected in order."""
 
-    def __init__(self, batch: Batch | None) -> None:
+    def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._ready: list[Batch] = []
         self._reset: list[Bool] = []
@@ -275,11 +269,6 @@ class _Work:
     def arranged(self) -> Arranged:
         """The result."""
         batch = self._batch
-        if batch is None:
-            pieces = self._ready + self._late_pieces
-            if not pieces:
-                raise IngestError("order: nothing to arrange; ask `Order.held` first")
-            batch = pieces[0].take(np.empty(0, dtype=np.int64))
         nothing = batch.take(np.empty(0, dtype=np.int64))
         late = concat([batch.take(np.array(self._late, dtype=np.int64)), *self._late_pieces])
         late.late[:] = True

@@ -33,12 +33,13 @@ log = structlog.get_logger(__name__)
 class EmbeddedSettings:
     """Where the store's file lives and what it may use.
 
+    `path`: the file; a relative one lies in the data folder. `memory_limit_mb`, `threads`: what queries may use.
     `wal_mb`: the write-ahead log is folded into the file when it grows beyond this. `sort_rows`: closed days are
     sorted in pieces of about so many rows, during which a write waits. `snapshot_rows`: the newest values are
     saved after so many rows, so that a start reads no more than these.
     """
 
-    path: Path
+    path: Path = Path("readings.duckdb")
     memory_limit_mb: int = 256
     threads: int = 2
     wal_mb: int = 32

@@ -18,7 +18,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ class Hits:
 class Detector(Protocol):
     """One rule over all devices of a kind."""
 
-    PARAMS: Mapping[str, float]  # every parameter with its default; units in the name
+    PARAMS: ClassVar[Mapping[str, float]]  # every parameter with its default; units in the name
     STATE: tuple[str, ...]  # names of the state arrays, in snapshot order
 
     def __init__(self, params: Mapping[str, float]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.fleet import KindFleet
-from devices.readings import Batch, Bool, Int64, Quality
+from devices.readings import Batch, Bool, Int64, Quality, empty
 from devices.spec import Use
 from ingest.decode import Timeline
 from ingest.order import Arranged, Order, OrderSettings, Outage, rounds
@@ -65,9 +65,9 @@ class KindRules:
 
     def arrange(self, batch: Batch | None, timeline: Timeline, outage: Outage) -> Arranged | None:
         """Sort a segment's rows; None when nothing came and nothing waits."""
-        if batch is not None:
-            return self.order.arrange(batch, timeline, outage)
-        return self.order.release(timeline) if self.order.held else None
+        if batch is None and not self.order.held:
+            return None
+        return self.order.arrange(empty(self.fleet) if batch is None else batch, timeline, outage)
 
     def arrivals(self, arrived: Batch, findings: list[Finding]) -> None:
         """Tell the device-wide rules which devices gave a sign of life."""

@@ -150,7 +150,7 @@ class SnapshotFolder:
 
     def newest(self, *, not_after: int | None = None) -> tuple[State | None, list[str]]:
         """The newest whole snapshot (at or before offset `not_after`), and why newer ones were passed over."""
-        problems = []
+        problems: list[str] = []
         for path in reversed(self._paths()):
             if not_after is not None and int(path.stem) > not_after:
                 continue
