@@ -65,9 +65,9 @@ class TimeSeriesStore(Protocol):
         """Store all rows of `batches` and the cursor `upto`, durably when this returns.
 
         Idempotent: a row is identified by device and time; repeating it changes nothing, a row with other
-        quantities at the same time adds them, another value replaces. A row without any value stores nothing. A row
-        the store refuses for good is reported and never stops the others. StoreUnavailable when nothing is known to
-        be stored; the same write may be tried again.
+        quantities at the same time adds them, another value replaces. A row without any value stores nothing. A
+        row the store refuses for good is reported and never stops the others. StoreUnavailable when nothing is
+        known to be stored; the same write may be tried again. The cursor never goes back.
         """
         ...
 

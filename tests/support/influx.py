@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from influxdb_client import InfluxDBClient
+from influxdb_client import InfluxDBClient, OnboardingRequest
+from influxdb_client.service.setup_service import SetupService
 
 _START_S = 30.0
 
@@ -122,9 +123,6 @@ def require_influxd() -> None:
 
 def onboarded(url: str, org: str = "undercity") -> InfluxServer:
     """Set up a fresh server through its own API."""
-    from influxdb_client import OnboardingRequest
-    from influxdb_client.service.setup_service import SetupService
-
     token = secrets.token_urlsafe(24)
     with InfluxDBClient(url, "", timeout=20_000) as client:
         request = OnboardingRequest(
