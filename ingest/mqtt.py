@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 REFUSED: Final = CONTROL + "refused"  # payload: JSON of a Refusal, its sample in base64
 _WAIT_S: Final = 0.2  # how long a stop may go unnoticed
 _STEADY_S: Final = 5.0  # a link that lived so long was a good one
+_CONTESTED: Final = 3  # so many links that were good but short mean that somebody else uses our name
 _RETRY_MIN_S: Final = 0.2
 _RETRY_MAX_S: Final = 5.0
 _SAY_AGAIN_S: Final = 30.0
@@ -82,6 +83,7 @@ class IngestWorker:
         self._backoff = Backoff(settings.reconnect_min_s, settings.reconnect_max_s, random.random)
         self._retry = Backoff(_RETRY_MIN_S, _RETRY_MAX_S, random.random)
         self._retry_at = 0.0
+        self._short_lived = 0
         self._full_said = Seldom(_SAY_AGAIN_S)
         self._refused_said = Seldom(_SAY_AGAIN_S)
         self._log = log.bind(client_id=self.client_id, broker=settings.broker)
@@ -122,9 +124,18 @@ class IngestWorker:
             client.close()
             if was_ready:
                 self._note(LINK, b"down")
-        if time.monotonic() - opened >= _STEADY_S:
-            self._backoff.reset()
+        self._judge(client, time.monotonic() - opened, was_ready=was_ready)
         return client
+
+    def _judge(self, client: StockClient, lived_s: float, *, was_ready: bool) -> None:
+        """What this connection says about the next."""
+        if lived_s >= _STEADY_S:
+            self._backoff.reset()
+            self._short_lived = 0
+        elif was_ready:
+            self._short_lived += 1
+        # Mosquitto 2.0 closes the older of two connections of one name without a word.
+        client.taken_over = client.taken_over or self._short_lived >= _CONTESTED
 
     def _pause_after(self, client: StockClient) -> None:
         """Say why the connection ended, and wait before the next."""
@@ -133,7 +144,7 @@ class IngestWorker:
         delay = self._backoff.next()
         now = f"trying again in {delay:.1f} s"
         if client.taken_over:
-            hint = "another program uses this client id; give each worker its own"
+            hint = "another program seems to use this client id; give each worker its own"
             self._log.error("session_taken_over", reason=client.lost, hint=hint, now=now)
         elif client.refused:
             hint = "check mqtt.username, mqtt.password and the broker's access list"
@@ -256,6 +267,7 @@ class IngestWorker:
         self.stats.journal_full = False
         self._retry.reset()
         self._retry_at = 0.0
+        self._short_lived = 0
         self._full_said.reset()
         self._log.info("journal_recovered", journalled=self.stats.journalled)
 

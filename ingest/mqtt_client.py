@@ -124,6 +124,21 @@ class StockClient(Client):
         if hasattr(self, "_reset_sockets"):
             self._reset_sockets()
 
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        """As paho does it, but a socket whose handshake fails is closed."""
+        if self._ssl_context is None:
+            raise ConnectionError("TLS is not set up")
+        wrapped = self._ssl_context.wrap_socket(
+            tcp_sock, server_hostname=self.settings.host, do_handshake_on_connect=False
+        )
+        try:
+            wrapped.settimeout(self.settings.connect_timeout_s)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
+
     def _note_end(self, code: MQTTErrorCode) -> None:
         if code and self.lost is None:
             self.lost = f"connection lost ({MQTTErrorCode(code).name})"
