@@ -251,7 +251,7 @@ class Quarantine:
         """How many entries there are in each state."""
         query = select(QUARANTINE.c.state, func.count()).group_by(QUARANTINE.c.state)
         with self._engine.connect() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def drop(self, entry: int) -> None:
         """Put an entry aside for good: it is not tried again, and goes first when room is needed."""

@@ -164,7 +164,7 @@ class AlertBook:
         """How many alerts hold now, by severity; severities without any are absent."""
         query = select(ALERT.c.severity, func.count()).where(ALERT.c.state.in_(HOLDING)).group_by(ALERT.c.severity)
         with self._engine.connect() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def findings(self, start: int = 0, end: int | None = None) -> Iterator[Finding]:
         """What was stated in journal offsets [start, end), in the engine's order, to compare with a replay."""

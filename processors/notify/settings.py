@@ -81,7 +81,7 @@ class NotifySettings:
     addresses: tuple[Address, ...] = ()
     retry_s: float = 5.0
     retry_max_s: float = 600.0
-    max_attempts: int = 20
+    max_attempts: int = 60  # about nine hours
     timeout_s: float = 30.0
     lease_s: float = 90.0
     keep_days: float = 90.0

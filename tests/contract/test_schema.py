@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,31 +14,17 @@ from sqlalchemy import inspect, text
 from deploy.errors import SchemaError
 from deploy.schema import current, head, metadata, open_existing, upgrade
 from devices.database import connect
-from tests.support import postgres
-from tests.support.databases import emptied, operations, sqlite_file
+from tests.support.databases import operations, sqlite_file
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres.server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return sqlite_file(tmp_path)
-    return emptied(request.getfixturevalue("server"))
-
-
-def test_the_migrated_schema_is_the_declared_one(url: str) -> None:
-    with operations(url) as engine, engine.connect() as connection:
+def test_the_migrated_schema_is_the_declared_one(database_url: str) -> None:
+    with operations(database_url) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata()) == []
 
 
-def test_upgrading_again_changes_nothing(url: str) -> None:
-    with operations(url) as engine:
+def test_upgrading_again_changes_nothing(database_url: str) -> None:
+    with operations(database_url) as engine:
         with engine.begin() as connection:
             connection.execute(text("INSERT INTO progress VALUES ('kept', 7)"))
         upgrade(engine)
@@ -48,7 +33,7 @@ def test_upgrading_again_changes_nothing(url: str) -> None:
             assert connection.execute(text("SELECT next FROM progress WHERE name = 'kept'")).scalar() == 7
 
 
-def test_three_processes_that_upgrade_at_once_all_succeed(url: str) -> None:
+def test_three_processes_that_upgrade_at_once_all_succeed(database_url: str) -> None:
     code = (
         "import sys; from devices.database import connect; from deploy.schema import upgrade, current\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
@@ -56,7 +41,7 @@ def test_three_processes_that_upgrade_at_once_all_succeed(url: str) -> None:
     )
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, database_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for _ in range(3)
     ]
@@ -71,8 +56,8 @@ def test_three_processes_that_upgrade_at_once_all_succeed(url: str) -> None:
     assert outputs == [head()] * 3
 
 
-def test_a_database_of_a_newer_version_is_refused_and_left_alone(url: str) -> None:
-    with operations(url) as engine:
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(database_url: str) -> None:
+    with operations(database_url) as engine:
         with engine.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(SchemaError, match="got 9999, which a newer version made; nothing was changed"):
@@ -80,8 +65,8 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(url: str) -> No
         assert current(engine) == "9999"
 
 
-def test_an_upgrade_that_fails_half_way_leaves_nothing(url: str) -> None:
-    engine = connect(url)
+def test_an_upgrade_that_fails_half_way_leaves_nothing(database_url: str) -> None:
+    engine = connect(database_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE quarantine (stranger INTEGER)"))
     try:
