@@ -19,7 +19,7 @@ from deploy.secrecy import MASK, is_secret, mask_text
 from deploy.settings import LogSettings
 
 # Chatty at INFO about things that are metrics here.
-_QUIET = ("uvicorn.access", "httpx", "httpcore", "urllib3", "apprise", "alembic.runtime.migration")
+_QUIET = ("uvicorn.access", "httpx", "httpcore", "urllib3", "apprise", "alembic")
 
 
 def configure(settings: LogSettings, *, role: str = "", stream: TextIO | None = None) -> None:

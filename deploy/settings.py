@@ -20,6 +20,7 @@ from devices.database import sqlite_url
 from ingest.journal import JournalSettings
 from ingest.mqtt_settings import MqttSettings
 from ingest.timeseries.embedded import EmbeddedSettings
+from ingest.timeseries.influx import InfluxSettings
 from ingest.timeseries.sink import SinkSettings
 from processors.engines.local import EngineSettings
 from processors.notify.settings import NotifySettings
@@ -126,6 +127,7 @@ class Settings:
     sink: SinkSettings = field(default_factory=SinkSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     embedded: EmbeddedSettings = field(default_factory=EmbeddedSettings)
+    influx: InfluxSettings = field(default_factory=InfluxSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from deploy.cli.journal import JsonOption
-from deploy.cli.run import ConfigOption
+from deploy.cli.options import ConfigOption, JsonOption, settings_from
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -18,9 +17,8 @@ def register(app: typer.Typer) -> None:
 def doctor(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     """Check broker, stores, disk, clock and registry; exit code 1 if anything fails."""
     from deploy.doctor import Verdict, examine  # noqa: PLC0415  quick help needs no layers
-    from deploy.settings_loader import load  # noqa: PLC0415
 
-    lines = examine(load(config))
+    lines = examine(settings_from(config))
     if as_json:
         import msgspec  # noqa: PLC0415
 

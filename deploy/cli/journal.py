@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from deploy.cli.run import ConfigOption
+from deploy.cli.options import ConfigOption, JsonOption, settings_from
 
 if TYPE_CHECKING:
     from ingest.journal import Journal, JournalStats
-
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +21,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _open(config: ConfigOption) -> Journal:
-    from deploy.settings_loader import load  # noqa: PLC0415  quick help needs no layers
-    from ingest.journal import Journal  # noqa: PLC0415
+    from ingest.journal import Journal  # noqa: PLC0415  quick help needs no layers
 
-    settings = load(config)
+    settings = settings_from(config)
     return Journal(settings.journal_path, settings.journal, read_only=True)
 
 

@@ -10,21 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli.options import ConfigOption, settings_from
+
 if TYPE_CHECKING:
     import threading
 
     from deploy.settings import Settings
     from deploy.supervisor import Supervisor
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="UNDERCITY_CONFIG",
-        help="Settings file; without it undercity.toml of this folder.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,13 +31,9 @@ def run(
     ] = "",
 ) -> None:
     """Run the system until Ctrl-C or SIGTERM."""
-    from deploy.logs import configure  # noqa: PLC0415  quick help needs no layers
-    from deploy.settings_loader import load  # noqa: PLC0415
-
-    settings = load(config)
-    configure(settings.logs, role=role or "supervisor")
+    settings = settings_from(config, role=role or "supervisor")
     if role:
-        from deploy.roles import run_role  # noqa: PLC0415
+        from deploy.roles import run_role  # noqa: PLC0415  quick help needs no layers
 
         run_role(role, settings)
     else:

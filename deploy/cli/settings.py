@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from deploy.cli.run import ConfigOption
+from deploy.cli.options import ConfigOption
 
 
 def register(app: typer.Typer) -> None:

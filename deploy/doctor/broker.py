@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from deploy.doctor import Line, fail, ok, warn
+from deploy.doctor.lines import Line, fail, ok, warn
 from deploy.settings import Settings
 from devices.errors import UndercityError
 from ingest.mqtt_client import tls_context
@@ -46,6 +46,7 @@ class Probe:
         self.client.on_connect = self._connected
         self.client.on_subscribe = self._subscribed
         self.client.on_message = self._message
+        self.client.on_publish = self._published
         self.client.max_inflight_messages_set(200)
         if settings.username:
             self.client.username_pw_set(settings.username, settings.password or None)
@@ -68,6 +69,10 @@ class Probe:
 
     def _message(self, _client: Client, _data: object, _message: object) -> None:
         self.got += 1
+
+    def _published(self, _client: Client, _data: object, _mid: int, reason: Any, _properties: object) -> None:
+        if reason.is_failure:
+            self.reason = str(reason)
 
     def subscribe(self, topic: str) -> None:
         """Subscribe; BrokerSays when refused."""
@@ -129,7 +134,7 @@ def queue_kept(mqtt: MqttSettings, me: str) -> int:
         with connected(mqtt, absent, keep_s=60) as probe:
             probe.subscribe(topic)
         with connected(mqtt, me) as sender:
-            _publish(sender.client, topic)
+            _publish(sender, topic)
         with connected(mqtt, absent, clean=False, keep_s=60) as probe:
             return _count(probe)
     finally:
@@ -137,8 +142,8 @@ def queue_kept(mqtt: MqttSettings, me: str) -> int:
             pass  # A clean start ends the session.
 
 
-def _publish(client: Client, topic: str) -> None:
-    sent = [client.publish(topic, b"?", qos=1) for _ in range(_PROBES)]
+def _publish(probe: Probe, topic: str) -> None:
+    sent = [probe.client.publish(topic, b"?", qos=1) for _ in range(_PROBES)]
     if any(one.rc != MQTTErrorCode.MQTT_ERR_SUCCESS for one in sent):
         raise BrokerSays("the connection broke while sending")
     deadline = time.monotonic() + 2 * _WAIT_S
@@ -146,6 +151,8 @@ def _publish(client: Client, topic: str) -> None:
         if time.monotonic() > deadline:
             raise BrokerSays("it did not acknowledge all messages")
         time.sleep(0.01)
+    if probe.reason:
+        raise BrokerSays(f"publishing to {topic}: {probe.reason}")
 
 
 def _count(probe: Probe) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from deploy.doctor import Check, Line, fail, ok, warn
+from deploy.doctor.lines import Line, fail, ok, warn
 from deploy.settings import Settings
 from ingest.errors import JournalError
 from ingest.journal import Journal, JournalStats
@@ -156,12 +156,3 @@ def check_limits(_settings: Settings) -> Iterator[Line]:
         yield warn("limits", say, f"raise it: ulimit -n {_FILES_WANTED}, or LimitNOFILE= in the unit")
     version = ".".join(str(part) for part in sys.version_info[:3])
     yield ok("python", version)
-
-
-CHECKS: list[tuple[str, Check]] = [
-    ("disk", check_space),
-    ("fsync", check_fsync),
-    ("clock", check_clock),
-    ("time zone", check_zone),
-    ("limits", check_limits),
-]

@@ -1,24 +1,28 @@
 """The doctor's look at what the settings name: broker, time series, operations database, registry.
 
-From: those services. To: `deploy.doctor`. What is not there yet (a new system has no database) is said, not blamed.
+From: those services. To: `deploy.doctor`. What is not there yet (a new system has no database) is said, not
+blamed.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from deploy.doctor import Check, Line, fail, ok, warn
-from deploy.doctor_broker import check_broker
+from deploy.doctor.lines import Line, fail, ok, warn
+from deploy.errors import SchemaError
 from deploy.settings import Settings
 from deploy.storelink import StoreClient
 from devices.kinds import load as load_kinds
-from ingest.errors import StoreUnavailable
+from ingest.errors import StoreError, StoreUnavailable
 
 
 def check_store(settings: Settings) -> Iterator[Line]:
     """Whether readings can be read back."""
     if settings.store.kind == "embedded":
         yield _embedded(settings)
+    else:
+        yield _influx(settings)
 
 
 def _embedded(settings: Settings) -> Line:
@@ -38,6 +42,67 @@ def _embedded(settings: Settings) -> Line:
     return ok("store", f"embedded, {path}: {path.stat().st_size / 1e6:.1f} MB, the processor answers")
 
 
+def _influx(settings: Settings) -> Line:
+    from ingest.timeseries.influx import InfluxStore  # noqa: PLC0415  slow, and not every city has it
+
+    name = f"influx, {settings.influx.url}, bucket {settings.influx.bucket}"
+    try:
+        store = InfluxStore(settings.influx)
+        try:
+            upto = store.cursor()
+        finally:
+            store.close()
+    except StoreError as error:
+        return fail("store", f"{name}: {error}", "start it, mend its token, or run 'undercity influx setup'")
+    return ok("store", f"{name}: answers, and holds the journal up to {upto}")
+
+
+def check_database(settings: Settings) -> Iterator[Line]:
+    """Whether the operations database can be used, and has the schema that this version expects."""
+    from deploy.schema import open_existing  # noqa: PLC0415  alembic is slow
+
+    url = settings.database_url
+    if url.startswith("sqlite") and not (settings.data.dir / "operations.db").exists():
+        yield ok("database", "embedded: new, made by 'undercity run'")
+        return
+    try:
+        engine = open_existing(url)
+    except SchemaError as error:
+        yield fail("database", str(error), "start it, or mend database.url and its password")
+        return
+    yield ok("database", f"{engine.dialect.name}, schema up to date")
+    engine.dispose()
+
+
+def check_registry(settings: Settings) -> Iterator[Line]:
+    """How many devices of each kind are known, and what is missing about them."""
+    from devices.catalog import SqlRegistry  # noqa: PLC0415
+
+    from deploy.schema import open_existing  # noqa: PLC0415
+
+    try:
+        engine = open_existing(settings.database_url)
+    except SchemaError:
+        yield warn("registry", "no device is known yet", "undercity devices import census.csv")
+        return
+    try:
+        entries = SqlRegistry(engine).entries()
+    finally:
+        engine.dispose()
+    if not entries:
+        yield warn("registry", "no device is known", "undercity devices import census.csv")
+        return
+    kinds = Counter(entry.kind for entry in entries)
+    yield ok("registry", ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
+    strange = sum(count for kind, count in kinds.items() if kind not in load_kinds())
+    if strange:
+        say = f"{strange} devices are of a kind that this version has no file for; they go to quarantine"
+        yield warn("registry", say, "add the kind to devices/kinds, or mend the census")
+    homeless = sum(not entry.site for entry in entries)
+    if homeless:
+        yield warn("registry", f"{homeless} devices have no site", "import a census that names their sites")
+
+
 def check_notify(settings: Settings) -> Iterator[Line]:
     """Whether anybody would hear of an alert."""
     addresses = settings.notify.addresses
@@ -48,10 +113,3 @@ def check_notify(settings: Settings) -> Iterator[Line]:
         yield ok("notify", f"alerts go to {', '.join(one.name for one in addresses)}")
     else:
         yield warn("notify", "alerts go to nobody, they are on the console only", "add [[notify.addresses]]")
-
-
-CHECKS: list[tuple[str, Check]] = [
-    ("broker", check_broker),
-    ("store", check_store),
-    ("notify", check_notify),
-]
