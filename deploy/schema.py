@@ -18,12 +18,15 @@ from sqlalchemy import Connection, Engine, MetaData, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-import ingest.quarantine_tables  # noqa: F401  each of these declares its tables on METADATA
+import devices.tables
+import ingest.quarantine_tables
 import processors.alerts.tables
-import processors.notify.tables  # noqa: F401
+import processors.notify.tables
 from deploy.errors import SchemaError
 from devices.database import METADATA, connect
 
+# Importing them declares their tables on METADATA.
+DECLARED: Final = (devices.tables, ingest.quarantine_tables, processors.alerts.tables, processors.notify.tables)
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _LOCK: Final = 0x756E6465  # any number, the same in every process of ours
 
