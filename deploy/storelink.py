@@ -8,9 +8,12 @@ length and msgpack.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import socket
 import socketserver
 import struct
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +29,17 @@ from ingest.errors import StoreUnavailable
 from ingest.timeseries.ports import History, Latest, TimeSeriesStore
 
 _FRAME_MAX = 256 * 1024 * 1024
+_UNIX_PATH_MAX = 100  # the kernel takes 107 bytes
 _LENGTH = struct.Struct(">I")
+
+
+def store_socket(wanted: Path) -> Path:
+    """Where the owner answers: `wanted`, or a short path elsewhere when the kernel has no room for that one."""
+    path = wanted.resolve()
+    if len(str(path).encode()) <= _UNIX_PATH_MAX:
+        return path
+    name = hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"undercity-{os.getuid()}-{name}.sock"
 
 
 class _Array(msgspec.Struct, array_like=True):

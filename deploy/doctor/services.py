@@ -26,12 +26,12 @@ def check_store(settings: Settings) -> Iterator[Line]:
 
 
 def _embedded(settings: Settings) -> Line:
-    from deploy.wiring import store_socket  # noqa: PLC0415  it pulls in every layer
+    from deploy.storelink import store_socket  # noqa: PLC0415  it pulls in every layer
 
     path = settings.embedded.path
     if not path.exists():
         return ok("store", f"embedded, {path}: new, nothing stored yet")
-    client = StoreClient(store_socket(settings), timeout_s=5.0)
+    client = StoreClient(store_socket(settings.socket_path), timeout_s=5.0)
     kind = next(iter(load_kinds().values()))
     try:
         client.latest(kind, 0)

@@ -1,0 +1,58 @@
+"""`undercity replay`: the journal again, through the same code."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from deploy.cli.options import ConfigOption, settings_from
+from devices.errors import UndercityError
+
+
+def register(app: typer.Typer) -> None:
+    """Add `replay`."""
+    app.command()(replay)
+
+
+def replay(
+    config: ConfigOption = None,
+    from_: Annotated[str, typer.Option("--from", help="First arrival, ISO 8601 UTC; default: all.")] = "",
+    to: Annotated[str, typer.Option("--to", help="Up to this arrival, ISO 8601 UTC; default: all.")] = "",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare with what the live run stated; exit 1 on any difference.")
+    ] = False,
+) -> None:
+    """Print the findings of a stretch of the journal as JSON lines; stores nothing and wakes nobody."""
+    from deploy.offline import replayed, stated  # noqa: PLC0415  heavy imports, this command only
+
+    settings = settings_from(config)
+    span = (_moment(from_, "--from"), _moment(to, "--to"))
+    lines = [finding.line() for finding in replayed(settings, *span)]
+    if not compare:
+        for line in lines:
+            sys.stdout.buffer.write(line + b"\n")
+        return
+    live = stated(settings, *span)
+    gone, new = [one for one in live if one not in set(lines)], [one for one in lines if one not in set(live)]
+    for mark, some in ((b"- ", gone), (b"+ ", new)):
+        for line in some:
+            sys.stdout.buffer.write(mark + line + b"\n")
+    print(f"{len(lines)} findings replayed, {len(live)} stated live, {len(gone) + len(new)} differ", file=sys.stderr)
+    if gone or new:
+        raise typer.Exit(1)
+
+
+def _moment(text: str, option: str) -> int | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UndercityError(
+            f"{option}: expected a time such as 2026-01-05T08:00:00Z, got {text!r}; nothing was replayed"
+        ) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1e6)

@@ -1,0 +1,161 @@
+"""What the console asks for, answered by the real parts: alert book, registry, store and heartbeats."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+
+from dashboards.console.app import create_app
+from dashboards.console.ports import DeviceFacts, ReadingsReader, Vitals
+from deploy.clock import Clock
+from deploy.settings import Settings
+from deploy.status import read_all
+from deploy.storelink import StoreClient, store_socket
+from devices.catalog import SqlRegistry
+from devices.errors import RegistryError
+from devices.fleet import Fleet, build
+from devices.kinds import load as load_kinds
+from devices.registry import Device, Site
+from devices.spec import Kind
+from ingest.timeseries.ports import History, Latest, TimeSeriesStore
+from processors.alerts.book import AlertBook
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine as Database
+
+_REGISTRY_EVERY_S = 2.0
+
+
+def console_app(settings: Settings, database: Database) -> Starlette:
+    """The console over this city's real parts."""
+    book = AlertBook(database, settings.notify, now=Clock(settings.clock))
+    return create_app(
+        Readings(_reader(settings)),
+        book,
+        Registry(SqlRegistry(database), load_kinds()),
+        Heartbeats(settings),
+        settings.console,
+        Clock(settings.clock),
+        acknowledger=book,
+    )
+
+
+def _reader(settings: Settings) -> TimeSeriesStore | StoreClient:
+    if settings.store.kind == "influx":
+        from ingest.timeseries.influx import InfluxStore  # noqa: PLC0415
+
+        return InfluxStore(settings.influx)
+    return StoreClient(store_socket(settings.socket_path))
+
+
+class Readings:
+    """The store, to read, and the kinds in it."""
+
+    def __init__(self, store: TimeSeriesStore | StoreClient) -> None:
+        self._store = store
+        self._kinds = load_kinds()
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """Every kind by name."""
+        return self._kinds
+
+    def latest(self, kind: Kind, now_us: int) -> Latest:
+        """See `TimeSeriesStore.latest`."""
+        return self._store.latest(kind, now_us)
+
+    def history(
+        self, kind: Kind, device: str, quantity: str, start_us: int, end_us: int, every_us: int | None = None
+    ) -> History:
+        """See `TimeSeriesStore.history`."""
+        return self._store.history(kind, device, quantity, start_us, end_us, every_us)
+
+
+class Registry:
+    """The registry, to read; looked at again when its revision moved. Safe from any thread."""
+
+    def __init__(self, registry: SqlRegistry, kinds: Mapping[str, Kind]) -> None:
+        self._registry = registry
+        self._kinds = kinds
+        self._lock = threading.Lock()
+        self._fleet: Fleet | None = None
+        self._sites: dict[str, Site] = {}
+        self._looked = 0.0
+
+    def fleet(self) -> Fleet:
+        """All registered devices; the same object until something changed."""
+        with self._lock:
+            if self._fleet is None or time.monotonic() - self._looked > _REGISTRY_EVERY_S:
+                self._looked = time.monotonic()
+                revision = self._registry.revision()
+                if self._fleet is None or self._fleet.revision != revision:
+                    self._fleet = build(self._kinds, self._registry.entries(), revision=revision)
+                    self._sites = {site.id: site for site in self._registry.sites()}
+            return self._fleet
+
+    def device(self, device: str) -> DeviceFacts | None:
+        """What is known of `device`, None when it is not registered."""
+        try:
+            found = self._registry.device(device)
+        except RegistryError:
+            return None
+        return self._facts(found)
+
+    def _facts(self, found: Device) -> DeviceFacts:
+        site = self._sites.get(found.site)
+        departments = found.departments
+        kind = self._kinds.get(found.kind)
+        return DeviceFacts(
+            id=found.id,
+            kind=found.kind,
+            site=found.site,
+            address=site.address if site else "",
+            district=found.district,
+            street=found.street,
+            latitude=site.latitude if site else None,
+            longitude=site.longitude if site else None,
+            departments=(departments.managing, departments.owning, departments.maintaining),
+            gateway=found.gateway,
+            grid_cell=found.grid,
+            component_code=found.component_code,
+            codec=found.codec,
+            cadence_s=found.cadence_s or (kind.cadence_s if kind else 0.0),
+            registered_us=found.registered_us,
+        )
+
+    def site_name(self, site: str) -> str:
+        """The site's name for a person, its id where it has none; from memory."""
+        known = self._sites.get(site)
+        return known.name if known and known.name else site
+
+
+class Heartbeats:
+    """How the pipeline is, from what its roles write."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._dir = settings.status_dir
+        self._stale_s = settings.metrics.stale_s
+
+    def vitals(self) -> Vitals:
+        """The present state."""
+        seen = read_all(self._dir, time.time(), stale_s=self._stale_s)
+        processor = seen.get("processor")
+        if processor is None:
+            return Vitals(last_event_us=None)
+        fields = processor.status.fields
+        links = [
+            one.status.fields.get("connected", 0.0) for name, one in seen.items() if name.startswith("ingest")
+        ]
+        offset = fields.get("offset", 0.0)
+        return Vitals(
+            last_event_us=int(fields.get("last_received_us", 0)) or None,
+            link_up=any(links),
+            journal_lag=int(max(0.0, fields.get("journal_next", 0.0) - offset)),
+            store_lag=int(max(0.0, offset - fields.get("stored_upto", 0.0))),
+        )
+
+
+__all__ = ["Heartbeats", "Readings", "ReadingsReader", "Registry", "console_app"]
