@@ -91,7 +91,7 @@ class Shape:
     standard deviation of `level` between devices. `noise` is Gaussian in the quantity's unit; `burst_sigma` adds
     lognormal bursts. `on_hours` limits activity to sessions (outside them the value is `off_level`).
     `drift_per_day` swings with the sun (thermal). `follow` adds `gain` times another quantity's
-    deviation from its level (dilution: negative gain).
+    deviation from its level (dilution: negative gain). `grows_per_hour` makes a counter, from the run's start.
     """
 
     level: float
@@ -105,6 +105,7 @@ class Shape:
     drift_per_day: float = 0.0
     follow: str = ""
     gain: float = 0.0
+    grows_per_hour: float = 0.0
     clamp: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -76,7 +76,7 @@ class JsonV1:
         self._good_names: set[tuple[str, ...]] = set()
 
     def decode(self, payload: bytes) -> tuple[Sample, ...]:
-        """The samples in `payload`, in its order; PayloadError with offset and reason when it is not all well-formed."""
+        """The samples in `payload`, in its order; PayloadError with offset and reason unless all are well-formed."""
         if len(payload) > PAYLOAD_MAX:
             raise PayloadError(
                 f"json v1: expected at most {PAYLOAD_MAX} bytes, got {len(payload)}; nothing was used",
@@ -184,7 +184,8 @@ def _wire(sample: Sample) -> dict[str, object]:
     names_fit = _NAME.fullmatch(sample.device) and all(_NAME.fullmatch(name) for name in sample.values)
     if not (names_fit and 1 <= len(sample.values) <= QUANTITIES_MAX):
         raise PayloadError(
-            f"json v1: {sample.device!a:.80}: expected 1 to {QUANTITIES_MAX} quantities and plain names; nothing was encoded"
+            f"json v1: {sample.device!a:.80}: expected 1 to {QUANTITIES_MAX} quantities with plain names; "
+            "nothing was encoded"
         )
     for name, value in sample.values.items():
         if not (math.isfinite(value) and abs(value) <= NUMBER_MAX):
@@ -193,7 +194,8 @@ def _wire(sample: Sample) -> dict[str, object]:
             )
     if not (_FROM_MS * 1000 <= sample.time_us < _TO_MS * 1000 and -1 <= sample.seq <= SEQ_MAX):
         raise PayloadError(
-            f"json v1: {sample.device}: time {sample.time_us} us or seq {sample.seq} is out of bounds; nothing was encoded"
+            f"json v1: {sample.device}: time {sample.time_us} us or seq {sample.seq} is out of bounds; "
+            "nothing was encoded"
         )
     millis, rest = divmod(sample.time_us, 1000)
     wire: dict[str, object] = {"v": 1, "id": sample.device}
@@ -260,7 +262,7 @@ def _refusal(payload: bytes, place: int, path: tuple[str, ...]) -> PayloadError:
     return PayloadError(f"json v1: {title}expected {wanted}, got {got}; nothing was used", offset=offset)
 
 
-def _accepts(decoder: msgspec.json.Decoder[object], token: bytes) -> bool:
+def _accepts(decoder: msgspec.json.Decoder[Any], token: bytes) -> bool:
     try:
         decoder.decode(token)
     except (msgspec.DecodeError, ValueError):

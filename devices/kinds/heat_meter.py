@@ -60,8 +60,8 @@ KIND: Final = Kind(
     cadence_s=3600.0,
     lateness_s=3 * 3600.0,  # our judgement
     detectors=(
-        # A raised return temperature is the reliable sign of a fault. 60 degC for a 75/50 radiator circuit, and every
-        # other number here, is our judgement.
+        # A raised return temperature is the reliable sign of a fault. 60 degC for a 75/50 radiator circuit, and
+        # every other number here, is our judgement.
         Use(
             rule="return_warm",
             detector="limit",
@@ -128,7 +128,7 @@ KIND: Final = Kind(
             "power_kw": Shape(
                 level=500.0, noise=8.0, device_spread=0.2, follow="flow_m3h", gain=27.8, clamp=(60.0, 2500.0)
             ),
-            "energy_mwh": Shape(level=1800.0, noise=0.0, device_spread=0.4, clamp=(10.0, 20_000.0)),
+            "energy_mwh": Shape(level=1800.0, device_spread=0.4, grows_per_hour=0.5),
         },
         faults=(
             Fault(

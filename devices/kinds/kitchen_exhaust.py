@@ -1,7 +1,8 @@
 """Kitchen exhaust (油烟): fume concentration behind the purifier, currents of fan and purifier, every minute.
 
 Rules of one quantity cannot say "fan on while the purifier is off": that waits for rules over two quantities. What
-is here sees the consequence, fume over the limit. Where a comment says "our judgement", no standard fixes the number.
+is here sees the consequence, fume over the limit. Where a comment says "our judgement", no standard we read fixes
+the number.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ KIND: Final = Kind(
     cadence_s=60.0,
     lateness_s=600.0,  # our judgement
     detectors=(
-        # GB 18483-2001: 2.0 mg/m3 for kitchens of every size. Five minutes over it outlast one cooking burst's peak;
-        # that hold time and the other numbers are our judgement.
+        # GB 18483-2001: 2.0 mg/m3 for kitchens of every size. Five minutes over it outlast one cooking burst's
+        # peak; that hold time and the other numbers are our judgement.
         Use(
             rule="fume_high",
             detector="limit",

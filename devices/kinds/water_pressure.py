@@ -143,7 +143,7 @@ KIND: Final = Kind(
                 name="burst",
                 label=Text("爆管", "Pipe burst"),
                 effects=(Effect("pressure_kpa", Change.STEP, -120.0),),
-                rules=("burst", "pressure_low"),
+                rules=("burst", "pressure_low", "leak"),
                 duration_s=5400.0,
                 report_every_s=60.0,
             ),
@@ -151,7 +151,7 @@ KIND: Final = Kind(
                 name="pressure_loss",
                 label=Text("泵站停机", "Pumping station stops"),
                 effects=(Effect("pressure_kpa", Change.SCALE, 0.3),),
-                rules=("pressure_low", "burst"),
+                rules=("pressure_low", "burst", "leak"),
                 duration_s=3600.0,
             ),
             Fault(

@@ -1,0 +1,220 @@
+"""The registry in the operations database: what `RegistryReader` promises, and one way to write.
+
+From: SQLite or PostgreSQL. To: every layer that asks for a `RegistryReader`; the census writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, delete, insert, select, update
+
+from devices.errors import RegistryError
+from devices.fleet import Entry
+from devices.registry import Departments, Device, Gateway, ObjectState, Site
+from devices.tables import DEVICE, GATEWAY, REGISTRY_REVISION, SITE
+
+_CALIBRATION: Final = msgspec.json.Decoder(dict[str, tuple[float, float]])
+_HOT: Final = (
+    DEVICE.c.id,
+    DEVICE.c.kind,
+    DEVICE.c.district,
+    DEVICE.c.street,
+    DEVICE.c.site,
+    DEVICE.c.gateway,
+    DEVICE.c.cadence_s,
+    DEVICE.c.calibration,
+    DEVICE.c.codec,
+    DEVICE.c.registered_us,
+)
+_CHUNK: Final = 500  # ids per IN list; SQLite allows 32,766 variables, older builds 999
+
+Values = dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """What a write did to the devices (sites and gateways follow silently)."""
+
+    added: int
+    changed: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class SqlRegistry:
+    """Reader and writer of the registry over `engine`; safe to use from several threads."""
+
+    engine: Engine
+
+    def entries(self) -> list[Entry]:
+        """Every device that is expected to report, by id. Abandoned ones are left out."""
+        wanted = select(*_HOT).where(DEVICE.c.state != ObjectState.ABANDONED.value).order_by(DEVICE.c.id)
+        with self.engine.connect() as connection:
+            # The columns stand in the order of Entry's fields: 100,000 devices load at every start.
+            return [
+                Entry(key, kind, district, street, site, gateway, cadence, _pairs(calibration), codec, registered)
+                for (key, kind, district, street, site, gateway, cadence, calibration, codec, registered) in (
+                    connection.execute(wanted)
+                )
+            ]
+
+    def revision(self) -> int:
+        """0 for a registry nothing was ever written to."""
+        with self.engine.connect() as connection:
+            return int(connection.scalar(select(REGISTRY_REVISION.c.revision)) or 0)
+
+    def device(self, device: str) -> Device:
+        """One device; RegistryError when it is not registered."""
+        with self.engine.connect() as connection:
+            row = connection.execute(select(DEVICE).where(DEVICE.c.id == device)).mappings().first()
+        if row is None:
+            raise RegistryError(f"device {device}: not registered; import it with 'undercity devices import'")
+        return _device(row)
+
+    def devices(
+        self,
+        *,
+        kind: str = "",
+        district: str = "",
+        gateway: str = "",
+        site: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[Device]:
+        """Devices that match every given filter, by id, beginning behind `after`."""
+        wanted = select(DEVICE).where(DEVICE.c.id > after).order_by(DEVICE.c.id).limit(limit)
+        for column, value in (("kind", kind), ("district", district), ("gateway", gateway), ("site", site)):
+            if value:
+                wanted = wanted.where(DEVICE.c[column] == value)
+        with self.engine.connect() as connection:
+            return [_device(row) for row in connection.execute(wanted).mappings()]
+
+    def sites(self) -> list[Site]:
+        """Every site, by id."""
+        with self.engine.connect() as connection:
+            return [Site(**row) for row in connection.execute(select(SITE).order_by(SITE.c.id)).mappings()]
+
+    def gateways(self) -> list[Gateway]:
+        """Every gateway, by id."""
+        with self.engine.connect() as connection:
+            return [
+                Gateway(**row) for row in connection.execute(select(GATEWAY).order_by(GATEWAY.c.id)).mappings()
+            ]
+
+    def put(
+        self,
+        devices: Iterable[Device],
+        *,
+        sites: Iterable[Site] = (),
+        gateways: Iterable[Gateway] = (),
+        dry_run: bool = False,
+    ) -> Outcome:
+        """Write all of it or, on any error, nothing; what is there already and equal stays untouched.
+
+        A device keeps the `registered_us` it has. `dry_run` counts and writes nothing.
+        """
+        with self.engine.begin() as connection:
+            touched = 0
+            for table, rows in ((SITE, map(_site_row, sites)), (GATEWAY, map(_gateway_row, gateways))):
+                outcome = _merge(connection, table, {row["id"]: row for row in rows}, dry_run=dry_run)
+                touched += outcome.added + outcome.changed
+            outcome = _merge(connection, DEVICE, {d.id: _device_row(d) for d in devices}, dry_run=dry_run)
+            if not dry_run and touched + outcome.added + outcome.changed:
+                _raise_revision(connection)
+        return outcome
+
+    def remove(self, devices: Iterable[str]) -> int:
+        """Take devices out of the registry; how many were there."""
+        removed = 0
+        with self.engine.begin() as connection:
+            for part in _chunks(list(devices)):
+                removed += connection.execute(delete(DEVICE).where(DEVICE.c.id.in_(part))).rowcount
+            if removed:
+                _raise_revision(connection)
+        return removed
+
+
+def _merge(connection: Connection, table: Table, rows: dict[str, Values], *, dry_run: bool) -> Outcome:
+    known: dict[str, Values] = {}
+    for part in _chunks(list(rows)):
+        for row in connection.execute(select(table).where(table.c.id.in_(part))).mappings():
+            known[row["id"]] = dict(row)
+    added = [row for key, row in rows.items() if key not in known]
+    changed = []
+    for key, old in known.items():
+        new = rows[key]
+        if "registered_us" in old:
+            new = {**new, "registered_us": old["registered_us"]}
+        if new != old:
+            changed.append(new)
+    if not dry_run:
+        if added:
+            connection.execute(insert(table), added)
+        if changed:
+            values = {
+                column.name: bindparam(f"new_{column.name}") for column in table.columns if column.name != "id"
+            }
+            statement = update(table).where(table.c.id == bindparam("new_id")).values(values)
+            connection.execute(statement, [{f"new_{k}": v for k, v in row.items()} for row in changed])
+    return Outcome(len(added), len(changed), len(rows) - len(added) - len(changed))
+
+
+def _raise_revision(connection: Connection) -> None:
+    column = REGISTRY_REVISION.c.revision
+    if not connection.execute(update(REGISTRY_REVISION).values(revision=column + 1)).rowcount:
+        connection.execute(insert(REGISTRY_REVISION).values(id=1, revision=1))
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
+
+
+def _pairs(text: str) -> Mapping[str, tuple[float, float]] | None:
+    return _CALIBRATION.decode(text) if text else None
+
+
+def _device_row(device: Device) -> Values:
+    calibration = msgspec.json.encode(device.calibration, order="sorted").decode() if device.calibration else ""
+    return {
+        "id": device.id,
+        "kind": device.kind,
+        "site": device.site,
+        "gateway": device.gateway,
+        "component_code": device.component_code,
+        "grid": device.grid,
+        "district": device.district,
+        "street": device.street,
+        "managing": device.departments.managing,
+        "owning": device.departments.owning,
+        "maintaining": device.departments.maintaining,
+        "state": device.state.value,
+        "cadence_s": device.cadence_s,
+        "codec": device.codec,
+        "calibration": calibration,
+        "registered_us": device.registered_us,
+    }
+
+
+def _device(row: RowMapping) -> Device:
+    values: Values = {**row}
+    departments = Departments(**{name: values.pop(name) for name in ("managing", "owning", "maintaining")})
+    values["calibration"] = _pairs(values["calibration"]) or {}
+    values["state"] = ObjectState(values["state"])
+    return Device(**values, departments=departments)
+
+
+def _site_row(site: Site) -> Values:
+    return {
+        "id": site.id,
+        "name": site.name,
+        "address": site.address,
+        "longitude": site.longitude,
+        "latitude": site.latitude,
+    }
+
+
+def _gateway_row(gateway: Gateway) -> Values:
+    return {"id": gateway.id, "site": gateway.site, "label": gateway.label}
