@@ -78,17 +78,18 @@ class _View:
         self._kind = kind
         self._label = kind.label if kind else _GATEWAY if finding.kind == "gateway" else _same(finding.kind)
         titles = {use.rule: use.title for use in kind.detectors} if kind else {"gateway_silent": _GATEWAY_SILENT}
+        self._severity = _SEVERITY.get(finding.severity, _same(finding.severity))
         self._rule = titles.get(finding.rule, _same(finding.rule))
 
     def title(self, *, zh: bool) -> str:
         f = self._finding
-        severity = _pick(_SEVERITY.get(f.severity, _same(f.severity)), zh)
+        severity = _pick(self._severity, zh)
         return f"{_pick(_STATE[f.phase], zh)}[{severity}] {f.device} {_pick(self._rule, zh)}"
 
     def body(self, *, zh: bool) -> str:
         f = self._finding
         lines = [
-            (Text("告警", "Alert"), f"{_pick(self._rule, zh)} [{_pick(_SEVERITY[f.severity], zh)}]"),
+            (Text("告警", "Alert"), f"{_pick(self._rule, zh)} [{_pick(self._severity, zh)}]"),
             (Text("设备", "Device"), f"{f.device} {_pick(self._label, zh)}"),
             (Text("位置", "Where"), self._where()),
             (Text("开始", "Since"), self._time(f.onset)),
@@ -109,7 +110,7 @@ class _View:
     def short(self, *, zh: bool) -> str:
         f = self._finding
         evidence = f.evidence
-        severity = _pick(_SEVERITY.get(f.severity, _same(f.severity)), zh)
+        severity = _pick(self._severity, zh)
         parts = [f"{_pick(_STATE[f.phase], zh)}[{severity}]", f.device, _pick(self._rule, zh)]
         if evidence.observed is not None and f.phase is not Phase.CLEAR:
             limit = "" if evidence.limit is None else f"/{self._number(evidence.limit)}"
