@@ -28,7 +28,7 @@ class SinkSettings:
     more than this are unwritten. `retry_s`, `retry_max_s`: first and longest pause after the store failed.
     """
 
-    every_s: float = 0.5
+    every_s: float = 1.0
     rows: int = 20_000
     queue_rows: int = 400_000
     retry_s: float = 0.5
