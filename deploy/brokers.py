@@ -167,7 +167,8 @@ class _ProcessBroker:
 
     def _log_tail(self) -> str:
         with contextlib.suppress(OSError):
-            tail = self.log_path.read_text(errors="replace").strip()[-_LOG_TAIL_CHARS:]
+            lines = self.log_path.read_text(errors="replace").strip()[-_LOG_TAIL_CHARS:].splitlines()
+            tail = "; ".join(lines)
             return f"{tail or 'it said nothing'} (log: {self.log_path})"
         return "it left no log"
 

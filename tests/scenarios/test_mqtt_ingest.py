@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from ingest.journal import LINK, TICK, Journal
 from ingest.mqtt import REFUSED
 from tests.support.broker import (
     Publisher,
+    authority,  # noqa: F401
     journalled,
     mosquitto,  # noqa: F401
     payloads_in,
@@ -236,25 +236,6 @@ def test_a_full_disk_stops_acknowledging_and_loses_nothing(mosquitto, small_disk
     assert events.count("journal_full") == 1
     assert events.index("journal_full") < events.index("journal_recovered")
     assert Counter(payloads_in(path)) == Counter(sent)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Path:
-    """A folder with a throw-away certificate authority and a server's certificate for 127.0.0.1."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path / "certs"
-    folder.mkdir()
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
-    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    for arguments in (
-        ["req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test-ca"],
-        ["req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=broker"],
-        ["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
-        + ["-out", "server.crt", "-days", "2", "-extfile", "san"],
-    ):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=20)
-    return folder
 
 
 def tls_broker(folder: Path, certs: Path) -> MosquittoBroker:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +37,25 @@ def mosquitto(tmp_path: Path) -> Iterator[MosquittoBroker]:
     """A real broker with our limits, which `stop`, `kill` and `start` may be called on."""
     with running_mosquitto(tmp_path / "broker") as broker:
         yield broker
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A folder with a throw-away certificate authority and a server's certificate for 127.0.0.1."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
+    sign = ["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key"]
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    for arguments in (
+        ["req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test-ca"],
+        ["req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=broker"],
+        [*sign, "-CAcreateserial", "-out", "server.crt", "-days", "2", "-extfile", "san"],
+    ):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=20)
+    return folder
 
 
 def until(condition: Callable[[], object], what: str, bound_s: float = 20.0) -> None:
