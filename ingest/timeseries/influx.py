@@ -51,6 +51,7 @@ _OURS = {
 class InfluxSettings:
     """Where InfluxDB answers. The token is read from `token_file`, else from the variable `token_env`.
 
+    `url`: the server. `org`, `bucket`: where readings lie in it. `timeout_s`: patience with one request.
     `request_lines`: a write is cut into requests of so many lines. `gzip_level`: 0 sends plain text.
     """
 

@@ -42,7 +42,7 @@ class SpoolSettings:
     leaves the file.
     """
 
-    path: Path
+    path: Path = Path("spool.db")
     request_bytes: int = 1_000_000
     idle_s: float = 0.5
     trim_every: int = 20
