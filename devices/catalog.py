@@ -199,7 +199,7 @@ def _device_row(device: Device) -> Values:
 
 
 def _device(row: RowMapping) -> Device:
-    values: Values = {**row}
+    values: Values = dict(row.items())
     departments = Departments(**{name: values.pop(name) for name in ("managing", "owning", "maintaining")})
     values["calibration"] = _pairs(values["calibration"]) or {}
     values["state"] = ObjectState(values["state"])

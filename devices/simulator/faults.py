@@ -1,0 +1,170 @@
+"""Which device has which fault when: a seeded schedule, and what a fault does to values.
+
+From: the kinds' profiles. To: `devices.simulator.city`, and the score, which compares alerts with the labels.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from devices.readings import Bool, Float64, Int64
+from devices.simulator.chance import gauss, keys
+from devices.simulator.profiles import KindModel
+from devices.spec import Change, Fault, Kind
+
+# A value that springs back when a fault ends is a step too: an alert that rises on the device within this time
+# after `Labelled.end_us` is the fault's aftermath, neither a detection nor a false alarm.
+AFTERMATH_S: Final = 3600.0
+_TRIES: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One fault in a run, as the score needs it. `rules`: any of them detects it; empty: harmless."""
+
+    device: str
+    kind: str
+    fault: str
+    start_us: int
+    end_us: int
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """A labelled fault, resolved: row of its device, its declaration, the values at its onset (q,)."""
+
+    label: Labelled
+    row: int
+    fault: Fault
+    onset: Float64
+
+
+def needed_s(kind: Kind, fault: Fault, cadence_s: float) -> float:
+    """How long the fault must last in a run before it can be expected to be seen, in seconds."""
+    if not fault.rules:
+        return fault.duration_s
+    pace = min(cadence_s, fault.report_every_s or math.inf)
+    waits = [math.inf]
+    for use in kind.detectors:
+        if use.rule in fault.rules:
+            hold = use.params.get("hold_s", 0.0)
+            if use.detector == "silence":
+                hold = max(use.params.get("periods", 3.0) * cadence_s, use.params.get("min_s", 0.0))
+            waits.append(hold + 2.0 * pace)
+    return min(fault.duration_s, *waits)
+
+
+def schedule(
+    kinds: Mapping[str, Kind],
+    devices: Mapping[str, Sequence[str]],
+    *,
+    seed: int,
+    from_us: int,
+    to_us: int,
+    share: float = 0.1,
+    cadence_s: Mapping[str, float] | None = None,
+) -> list[Labelled]:
+    """A fault for about `share` of the devices of each kind, one per device, by start.
+
+    A kind's faults take turns, so that each occurs where devices are many enough. A fault that cannot be seen
+    before `to_us` is left out; one that outlasts the run is cut off by its end. `cadence_s`: per device.
+    """
+    labels: list[Labelled] = []
+    for name, kind in kinds.items():
+        chance = random.Random(f"{seed}|{name}")
+        ids = list(devices.get(name, ()))
+        chance.shuffle(ids)
+        model = KindModel(kind, seed=seed, start_us=from_us)
+        faults = list(kind.simulate.faults)
+        chance.shuffle(faults)
+        count = min(len(ids), math.ceil(len(ids) * share)) if share > 0 else 0
+        for place, device in enumerate(ids[:count]):
+            pace = (cadence_s or {}).get(device, kind.cadence_s)
+            label = _first_fit(model, faults, place, device, pace, chance, from_us, to_us)
+            if label is not None:
+                labels.append(label)
+    return sorted(labels, key=lambda label: (label.start_us, label.device))
+
+
+def _first_fit(
+    model: KindModel,
+    faults: Sequence[Fault],
+    place: int,
+    device: str,
+    pace: float,
+    chance: random.Random,
+    from_us: int,
+    to_us: int,
+) -> Labelled | None:
+    for turn in range(len(faults)):
+        fault = faults[(place + turn) % len(faults)]
+        first = from_us + int(2.5 * pace * 1e6)  # detectors first see the device healthy
+        last = to_us - int(needed_s(model.kind, fault, pace) * 1e6)
+        for _ in range(_TRIES if last > first else 0):
+            start = chance.randrange(first, last) // 1000 * 1000
+            if fault.silent or model.active(start):
+                end = start + int(fault.duration_s * 1e6)
+                return Labelled(device, model.kind.name, fault.name, start, end, fault.rules)
+    return None
+
+
+def inject(model: KindModel, label: Labelled, row: int) -> Injected:
+    """Resolve `label` for the device at `row`; KeyError when its kind knows no such fault."""
+    faults = {fault.name: fault for fault in model.kind.simulate.faults}
+    onset = model.values(np.array([row], dtype=np.int64), np.array([label.start_us], dtype=np.int64))[0]
+    return Injected(label, row, faults[label.fault], onset)
+
+
+def apply(
+    model: KindModel, active: Sequence[Injected], rows: Int64, time_us: Int64, values: Float64, *, seed: int
+) -> None:
+    """Change `values` (n, q) in place by what the faults `active` do to devices `rows` (n,) at `time_us` (n,)."""
+    for one in active:
+        hit = np.flatnonzero((rows == one.row) & (time_us >= one.label.start_us) & (time_us < one.label.end_us))
+        if len(hit):
+            for effect in one.fault.effects:
+                column = model.kind.column(effect.quantity)
+                now = values[hit, column]
+                values[hit, column] = _changed(one, column, effect.change, effect.amount, now, time_us[hit], seed)
+    _keep_physical(model.kind, values)
+
+
+def _changed(
+    one: Injected, column: int, change: Change, amount: float, value: Float64, time_us: Int64, seed: int
+) -> Float64:
+    match change:
+        case Change.STEP:
+            return value + amount
+        case Change.SCALE:
+            return value * amount
+        case Change.SET:
+            return np.full(len(value), amount)
+        case Change.RAMP:
+            return value + amount * (time_us - one.label.start_us) / 3.6e9
+        case Change.FREEZE:
+            return np.full(len(value), one.onset[column])
+        case Change.NOISE:
+            rows = np.full(len(value), one.row, dtype=np.int64)
+            return value + amount * gauss(keys(seed, 7000 + column, rows, time_us))
+
+
+def _keep_physical(kind: Kind, values: Float64) -> None:
+    """A fault moves the world, not the laws of nature: what the instrument could not show is clipped."""
+    for column, quantity in enumerate(kind.quantities):
+        np.clip(values[:, column], *quantity.physical, out=values[:, column])
+
+
+def silenced(active: Sequence[Injected], rows: Int64, time_us: Int64) -> Bool:
+    """(n,) true where a report does not happen."""
+    out = np.zeros(len(rows), dtype=np.bool_)
+    for one in active:
+        if one.fault.silent:
+            out |= (rows == one.row) & (time_us >= one.label.start_us) & (time_us < one.label.end_us)
+    return out

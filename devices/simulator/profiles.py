@@ -1,0 +1,149 @@
+"""What healthy devices of one kind measure at any instant, all devices at once.
+
+From: a kind's shapes. To: `devices.simulator.city`. A pure function of seed, device row and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from devices.errors import SpecError
+from devices.readings import Float64, Int64
+from devices.simulator.chance import gauss, keys, uniform
+from devices.spec import Kind, Shape
+
+HOUR_US: Final = 3_600_000_000
+LOCAL_OFFSET_HOURS: Final = 8  # profiles follow the people of the city: Beijing time
+_SPREAD_MAX: Final = 2.0  # standard deviations between devices: no odd devices, only faults
+_NOISE_MAX: Final = 3.5
+_BURST_SLOT_US: Final = 600_000_000
+_BURST_MAX: Final = 2.5
+
+
+class KindModel:
+    """All devices of one kind, healthy. `rows` number the devices from 0 in the order of the caller's list."""
+
+    def __init__(self, kind: Kind, *, seed: int, start_us: int) -> None:
+        self.kind = kind
+        self._seed, self._start_us = seed, start_us
+        self._order = _by_dependence(kind)
+
+    def values(self, rows: Int64, time_us: Int64) -> Float64:
+        """(n, q) what devices `rows` (n,) measure at `time_us` (n,); NaN for a quantity without a shape."""
+        out = np.full((len(rows), len(self.kind.quantities)), np.nan)
+        levels: dict[str, Float64] = {}
+        for column, shape in self._order:
+            name = self.kind.quantities[column].name
+            levels[name] = self._level(shape, column, rows)
+            lead = None
+            if shape.follow:
+                lead = out[:, self.kind.column(shape.follow)] - levels[shape.follow]
+            out[:, column] = self._quantity(shape, column, rows, time_us, levels[name], lead)
+        return out
+
+    def rounded(self, values: Float64) -> Float64:
+        """`values` at the resolution each quantity is shown with."""
+        out = values.copy()
+        for column, quantity in enumerate(self.kind.quantities):
+            out[:, column] = np.round(out[:, column], quantity.decimals)
+        return out
+
+    def active(self, time_us: int) -> bool:
+        """True while every quantity that has sessions is in one: a fault outside them would show nothing."""
+        hour = _local_hours(np.array([time_us], dtype=np.int64))
+        return all(bool(_within(shape.on_hours, hour)[0]) for _, shape in self._order if shape.on_hours)
+
+    def _level(self, shape: Shape, column: int, rows: Int64) -> Float64:
+        if not shape.device_spread:
+            return np.full(len(rows), shape.level)
+        spread = np.clip(gauss(keys(self._seed, 1000 + column, rows)), -_SPREAD_MAX, _SPREAD_MAX)
+        level: Float64 = shape.level * (1.0 + shape.device_spread * spread)
+        return level
+
+    def _quantity(
+        self, shape: Shape, column: int, rows: Int64, time_us: Int64, level: Float64, lead: Float64 | None
+    ) -> Float64:
+        if shape.hold_s:
+            time_us = self._cycle_start(shape.hold_s, rows, time_us)
+        hours = _local_hours(time_us)
+        value = level * _hour_factor(shape.hours, hours)
+        if shape.drift_per_day:
+            value = value + shape.drift_per_day / 2 * np.cos(
+                (hours - 15.0) / 24.0 * 2.0 * np.pi
+            )  # warmest at 15 h
+        if lead is not None:
+            value = value + shape.gain * lead
+        if shape.burst_sigma:
+            value = value + level * self._burst(shape.burst_sigma, column, rows, time_us)
+        if shape.grows_per_hour:
+            value = value + shape.grows_per_hour * (time_us - self._start_us) / HOUR_US
+        if shape.noise:
+            noise = gauss(keys(self._seed, 2000 + column, rows, time_us))
+            value = value + shape.noise * np.clip(noise, -_NOISE_MAX, _NOISE_MAX)
+        if shape.on_hours:
+            value = np.where(_within(shape.on_hours, hours), value, shape.off_level)
+        return value if shape.clamp is None else np.clip(value, *shape.clamp)
+
+    def _cycle_start(self, hold_s: float, rows: Int64, time_us: Int64) -> Int64:
+        """When the instrument last measured: each device's cycle has its own phase, common to its quantities."""
+        hold_us = int(hold_s * 1e6)
+        phase = (uniform(keys(self._seed, 3, rows)) * hold_us).astype(np.int64)
+        return (time_us - phase) // hold_us * hold_us + phase
+
+    def _burst(self, sigma: float, column: int, rows: Int64, time_us: Int64) -> Float64:
+        """Cooking: in every second slot of ten minutes a hump of 2 to 8 minutes with a lognormal height.
+
+        The key leaves the quantity out of when and how long, so that fume and vapours rise together.
+        """
+        slot = time_us // _BURST_SLOT_US
+        key = keys(self._seed, 4, rows, slot)
+        length = (120.0 + 360.0 * uniform(key)) * 1e6
+        begin = uniform(key ^ np.uint64(1)) * (_BURST_SLOT_US - length)
+        phase = np.clip((time_us - slot * _BURST_SLOT_US - begin) / length, 0.0, 1.0)
+        spread = np.clip(gauss(keys(self._seed, 5000 + column, rows, slot)), -_BURST_MAX, _BURST_MAX)
+        happens = uniform(key ^ np.uint64(2)) < 0.5
+        hump: Float64 = np.where(happens, np.exp(sigma * spread) * 4.0 * phase * (1.0 - phase), 0.0)
+        return hump
+
+
+def _by_dependence(kind: Kind) -> list[tuple[int, Shape]]:
+    """Columns and shapes, those followed before those that follow; SpecError for a circle."""
+    done: list[tuple[int, Shape]] = []
+    waiting = {quantity.name: kind.simulate.shapes[quantity.name] for quantity in kind.quantities if
+               quantity.name in kind.simulate.shapes}  # fmt: skip
+    while waiting:
+        ready = [name for name, shape in waiting.items() if shape.follow not in waiting]
+        if not ready:
+            raise SpecError(f"kind {kind.name}: shapes follow each other in a circle: {sorted(waiting)}")
+        for name in ready:
+            shape = waiting.pop(name)
+            if shape.follow and shape.follow not in kind.simulate.shapes:
+                raise SpecError(f"kind {kind.name}: {name} follows {shape.follow}, which has no shape")
+            done.append((kind.column(name), shape))
+    return done
+
+
+def _local_hours(time_us: Int64) -> Float64:
+    return (time_us % (24 * HOUR_US)) / HOUR_US + LOCAL_OFFSET_HOURS
+
+
+def _hour_factor(hours: Sequence[float], hour: Float64) -> Float64 | float:
+    if not hours:
+        return 1.0
+    table = np.asarray(hours)
+    whole = np.floor(hour)
+    part = hour - whole
+    first = whole.astype(np.int64) % 24
+    factor: Float64 = table[first] * (1.0 - part) + table[(first + 1) % 24] * part
+    return factor
+
+
+def _within(sessions: Sequence[tuple[float, float]], hour: Float64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    hour = hour % 24.0
+    inside = np.zeros(len(hour), dtype=np.bool_)
+    for begin, end in sessions:
+        inside |= (hour >= begin) & (hour < end)
+    return inside
