@@ -75,7 +75,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalSettings:
-    """Where the journal lives and how long it remembers."""
+    """How the journal stores and how long it remembers.
+
+    `retention_days`: what every consumer has read is kept so long. `compression_level`: of zstd, 1 is fastest.
+    `busy_timeout_s`: how long to wait for another process that writes.
+    """
 
     retention_days: float = 30.0
     compression_level: int = 1

@@ -13,7 +13,8 @@ from ingest.errors import IngestError
 class RetryPolicy:
     """Exponential pauses between `first_s` and `longest_s`, each shortened by up to `jitter` of itself by chance.
 
-    `attempts`: how often one call tries before it hands the failure to its caller, who tries again later.
+    `factor`: each pause is so many times the last. `attempts`: how often one call tries before it hands the
+    failure to its caller, who tries again later.
     """
 
     attempts: int = 3

@@ -37,7 +37,7 @@ class Address:
     `name`: how logs and tables call it. `url`: apprise URL, a secret as a whole; or `url_file`: a file that
     holds it. `severity`: least severity that is sent. `kinds`, `districts`: only these, empty for all; a device
     whose district is unknown is sent to everyone, since silence would be worse. `updates`, `clears`: also say that
-    a condition worsened, that it ended. `short`: one line for SMS.
+    a condition worsened, that it ended. `language`: of the message. `short`: one line for SMS.
     """
 
     name: str
@@ -72,10 +72,11 @@ class Address:
 class NotifySettings:
     """The addresses, and how patiently each is tried.
 
-    `retry_s`, `retry_max_s`: first and longest pause after a failure; it doubles in between. `max_attempts`: then
-    the message is `failed` and stays visible. `timeout_s`: how long one attempt may take. `lease_s`: how long a
-    sender may hold a message before another takes it over. `keep_days`: how long sent messages are remembered.
-    `zone`: time zone of every time in a message.
+    `addresses`: who is told, and of what. `zone`: time zone of the messages. `retry_s`, `retry_max_s`: first and
+    longest pause after a failure; it doubles in between. `max_attempts`: then the message is `failed` and stays
+    visible. `timeout_s`: how long one attempt may take. `lease_s`: how long a sender may hold a message before
+    another takes it over. `keep_days`: how long sent messages are remembered. `zone`: time zone of every time in a
+    message.
     """
 
     addresses: tuple[Address, ...] = ()
