@@ -6,9 +6,9 @@ From: the blocking ports. To: the pages and the live hub. Two hundred open pages
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -22,6 +22,7 @@ from devices.fleet import Fleet
 from devices.spec import Kind
 from ingest.timeseries.ports import Latest
 from processors.alerts.alert import Alert
+from processors.alerts.states import rank
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -65,11 +66,11 @@ class Cached(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class AlertsNow:
-    """The active alerts, most severe first, at one change of the book."""
+    """The active alerts, most severe first, at one change of the book; `devices`: device -> its worst rank, 1 to 3."""
 
     sequence: int
     active: tuple[Alert, ...]
-    devices: frozenset[str] = field(default_factory=frozenset)
+    devices: Mapping[str, int]
 
 
 class Feed:
@@ -125,9 +126,9 @@ class Feed:
         """Every device of `kind` with its newest values and state."""
         fleet, latest = await self.fleet(), await self._latest[kind].get()
         try:
-            alarming = (await self.alerts()).devices
+            alarming: Mapping[str, int] = (await self.alerts()).devices
         except UndercityError:
-            alarming = frozenset()  # the page says by itself that alerts cannot be read
+            alarming = {}  # the page says by itself that alerts cannot be read
         return self._surveyor.survey(fleet.kinds[kind], latest, alarming, self.now())
 
     async def _read_fleet(self) -> Fleet:
@@ -141,7 +142,8 @@ class Feed:
         # The sequence is read first: a change in between is then seen again, never missed.
         sequence = self.book.sequence()
         active = tuple(self.book.active(self.settings.counted_alerts))
-        return AlertsNow(sequence, active, frozenset(alert.device for alert in active))
+        # The list is ordered by severity, so the last one written per device is its worst.
+        return AlertsNow(sequence, active, {alert.device: rank(alert.severity) for alert in reversed(active)})
 
     def _latest_of(self, kind: Kind) -> Callable[[], Awaitable[Latest]]:
         return lambda: self.call(self.readings.latest, kind, self.now())

@@ -44,7 +44,7 @@ class Client:
     devices: tuple[str, ...]
     sequence: int
     queue: asyncio.Queue[bytes]
-    sent: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sent: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     dropped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -232,7 +232,7 @@ def changed_rows(client: Client, now: KindNow) -> dict[str, dict[str, Any]]:
         at = now.index.get(device)
         if at is None:
             continue
-        seen = (int(now.newest_us[at]), int(now.state[at]))
+        seen = (int(now.newest_us[at]), int(now.state[at]), int(now.rank[at]))
         if client.sent.get(device) != seen:
             client.sent[device] = seen
             rows[device] = row_json(now, at)
@@ -240,9 +240,10 @@ def changed_rows(client: Client, now: KindNow) -> dict[str, dict[str, Any]]:
 
 
 def row_json(now: KindNow, at: int) -> dict[str, Any]:
-    """One device's row: state, newest time in ms (0 for never), and a [text, quality, ms] per quantity."""
+    """One device's row: state, worst priority, newest time in ms (0 for never), [text, quality, ms] per quantity."""
     return {
         "state": STATES[now.state[at]],
+        "rank": int(now.rank[at]),
         "at": int(now.newest_us[at]) // 1000,
         "cells": cells(now, at),
     }

@@ -20,7 +20,7 @@ from dashboards.console.live import Hub
 from dashboards.console.params import bad
 from dashboards.console.ports import Acknowledger
 from dashboards.console.settings import LANGUAGES, ConsoleSettings
-from dashboards.console.shown import Shown, reason, rule_title
+from dashboards.console.shown import Shown, reason, rule_title, sign
 from dashboards.console.text import Words
 from dashboards.errors import BadRequest
 from devices.spec import Kind, Text
@@ -67,7 +67,7 @@ class Console:
     def render(self, template: str, shown: Shown, **values: Any) -> str:
         """The HTML of `template`."""
         return self._templates.get_template(template).render(
-            t=shown.words, shown=shown, zone=self.settings.time_zone, **values
+            t=shown.words, shown=shown, sign=sign, zone=self.settings.time_zone, **values
         )
 
     def alert_list(self, alerts: AlertsNow, language: str) -> str:
@@ -89,7 +89,7 @@ class Console:
             title=shown.words.pick(rule_title(kind, alert.rule)),
             kind=shown.words.pick(self.kind_label(alert.kind)),
             site=self.feed.registry.site_name(site) if site else "",
-            since=shown.time(alert.onset_us),
+            since=shown.short(alert.onset_us),
             reason=reason(alert.evidence, shown),
             known=found is not None,
         )

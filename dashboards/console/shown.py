@@ -34,6 +34,10 @@ class Shown:
         except (OverflowError, ValueError, OSError):
             return DASH
 
+    def short(self, time_us: int | None) -> str:
+        """As `time`, without the year: for lists of what is recent."""
+        return self.time(time_us)[5:] or DASH
+
     def iso(self, time_iso: str) -> str:
         """An ISO 8601 time of a finding as wall time; what cannot be read stays as it is."""
         try:
@@ -69,8 +73,18 @@ def free_number(value: float | None) -> str:
 
 def measured(value: float | None, unit: str) -> str:
     """`value` with its unit; a dash alone where there is none."""
-    text = free_number(value)
-    return text if text == DASH or not unit else f"{text} {unit}"
+    text, unit = free_number(value), sign(unit)
+    if text == DASH or not unit:
+        return text
+    return f"{text}{unit}" if unit.startswith("°") else f"{text} {unit}"
+
+
+_SIGNS = {"degC": "°C", "deg": "°", "m3/h": "m³/h", "m3": "m³", "mg/m3": "mg/m³", "pct": "%", "1": ""}
+
+
+def sign(unit: str) -> str:
+    """A unit as people write it; the symbol itself where there is nothing better."""
+    return _SIGNS.get(unit, unit)
 
 
 def rule_title(kind: Kind | None, rule: str) -> Text:

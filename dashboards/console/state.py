@@ -5,9 +5,9 @@ From: the store's latest values, the fleet and the active alerts. To: the overvi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,22 @@ REPORTING, SILENT, ALARMING = 0, 1, 2
 STATES = ("reporting", "silent", "alarming")
 
 
+class Counts(NamedTuple):
+    """How many devices of a kind are in which state; `worst`: the most urgent priority, 0 without an alert."""
+
+    reporting: int
+    silent: int
+    alarming: int
+    worst: int
+
+
 @dataclass(slots=True)
 class KindNow:
     """One kind's registered devices; n devices.
 
     `ids`: (n,) device ids. `row`: (n,) row in the fleet. `place`: (n,) row in `latest`, -1 for never reported.
     `newest_us`: (n,) UTC of the newest value, 0 for never. `state`: (n,) REPORTING, SILENT or ALARMING.
+    `rank`: (n,) priority of its worst active alert, 1 to 3, 0 without one.
     """
 
     fleet: KindFleet
@@ -36,11 +46,13 @@ class KindNow:
     place: Int64
     newest_us: Int64
     state: NDArray[np.int8]
+    rank: NDArray[np.int8]
 
-    def counts(self) -> tuple[int, int, int]:
-        """Devices reporting, silent and alarming."""
+    def counts(self) -> Counts:
+        """Devices reporting, silent and alarming, and the worst priority among them."""
         reporting, silent, alarming = np.bincount(self.state, minlength=3).tolist()
-        return reporting, silent, alarming
+        ranks = self.rank[self.rank > 0]
+        return Counts(reporting, silent, alarming, int(ranks.min()) if len(ranks) else 0)
 
 
 class Surveyor:
@@ -50,8 +62,8 @@ class Surveyor:
         self._periods = silent_periods
         self._known: dict[str, tuple[KindFleet, list[str], KindNow]] = {}
 
-    def survey(self, fleet: KindFleet, latest: Latest, alarming: AbstractSet[str], now_us: int) -> KindNow:
-        """The state of every registered device of `fleet`'s kind; `alarming` holds device ids."""
+    def survey(self, fleet: KindFleet, latest: Latest, alarming: Mapping[str, int], now_us: int) -> KindNow:
+        """The state of every registered device of `fleet`'s kind; `alarming`: device -> worst rank."""
         base = self._aligned(fleet, latest)
         newest = np.zeros(len(base.ids), dtype=np.int64)
         if latest.time_us is not None and latest.time_us.size:
@@ -59,8 +71,12 @@ class Surveyor:
             newest[reported] = latest.time_us.max(axis=1)[base.place[reported]]
         patience_us = fleet.cadence_s[base.row] * (self._periods * 1e6)
         state = np.where(now_us - newest > patience_us, SILENT, REPORTING).astype(np.int8)
-        state[[base.index[device] for device in alarming if device in base.index]] = ALARMING
-        return KindNow(fleet, latest, base.ids, base.index, base.row, base.place, newest, state)
+        rank = np.zeros(len(base.ids), dtype=np.int8)
+        for device, worst in alarming.items():
+            if (at := base.index.get(device)) is not None:
+                rank[at] = worst
+        state[rank > 0] = ALARMING
+        return KindNow(fleet, latest, base.ids, base.index, base.row, base.place, newest, state, rank)
 
     def _aligned(self, fleet: KindFleet, latest: Latest) -> KindNow:
         known = self._known.get(fleet.kind.name)
@@ -77,13 +93,14 @@ class Surveyor:
             np.array([place.get(device, -1) for device in ids], dtype=np.int64),
             np.zeros(len(ids), dtype=np.int64),
             np.zeros(len(ids), dtype=np.int8),
+            np.zeros(len(ids), dtype=np.int8),
         )
         self._known[fleet.kind.name] = (fleet, list(latest.devices), base)
         return base
 
 
 def find(now: KindNow, text: str, state: str, site_name: Callable[[str], str] = str) -> list[int]:
-    """Indices of the devices that match: alarming first, then silent, then by id.
+    """Indices of the devices that match: alarming first, worst first, then silent, then by id.
 
     `text` is looked for in id, site, its name, district, street and gateway, whatever its case; empty matches all.
     `state` is one of STATES or empty for all.
@@ -101,4 +118,4 @@ def find(now: KindNow, text: str, state: str, site_name: Callable[[str], str] = 
             or any(needle in column[row[i]].casefold() for column in columns)
             or needle in site_name(fleet.site[row[i]]).casefold()
         ]
-    return sorted(chosen, key=lambda i: (-int(now.state[i]), now.ids[i]))
+    return sorted(chosen, key=lambda i: (-int(now.state[i]), int(now.rank[i]), now.ids[i]))

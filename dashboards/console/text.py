@@ -61,7 +61,8 @@ TEXTS: Final[Mapping[str, Text]] = {
     "js_chart_bad": Text("{n} 个坏值未绘制", "{n} bad values not drawn"),
     "js_chart_raw": Text("原始值 {n} 个", "{n} raw values"),
     "js_chart_bucket": Text("每 {age} 的最小/均值/最大", "min/mean/max per {age}"),
-    "js_chart_plausible": Text("合理范围", "plausible range"),
+    "js_chart_plausible_low": Text("合理下限", "plausible from"),
+    "js_chart_plausible_high": Text("合理上限", "plausible to"),
     "js_chart_limit": Text("报警限值", "alarm limit"),
     "js_reload": Text("这条告警已变化，正在刷新", "this alert changed; refreshing"),
     # overview

@@ -12,7 +12,7 @@
   const format = (options) => new Intl.DateTimeFormat("sv-SE", { timeZone: zone, ...options });
   const hours = format({ hour: "2-digit", minute: "2-digit" });
   const seconds = format({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  const days = format({ month: "2-digit", day: "2-digit" });
+  const days = { format: (at) => full.format(at).slice(5, 10) };
   const full = format({ dateStyle: "short", timeStyle: "medium" });
 
   const tick = (step) => (t) => {
@@ -23,17 +23,20 @@
   };
 
   /* Limits near the data widen the scale, so that the distance to them is seen; far ones are named in the caption. */
-  function scale(low, high, limits) {
+  function scale(low, high, limits, own) {
+    if (own !== null) {
+      low = Math.min(low ?? own, own);
+      high = Math.max(high ?? own, own);
+    }
     if (low === null || high === null) return [0, 1];
     const spread = Math.max(high - low, Math.abs(high) * 0.02, 1e-6);
-    for (const limit of limits) {
-      if (limit >= low - 1.5 * spread && limit <= high + 1.5 * spread) {
-        low = Math.min(low, limit);
-        high = Math.max(high, limit);
-      }
+    let [from, to] = [low, high];
+    for (const { value, faint } of limits) {
+      const reach = (faint ? 0.4 : 1.5) * spread;
+      if (value >= low - reach && value <= high + reach) [from, to] = [Math.min(from, value), Math.max(to, value)];
     }
-    const pad = Math.max(high - low, spread) * 0.08;
-    return [low - pad, high + pad];
+    const pad = Math.max(to - from, spread) * 0.08;
+    return [from - pad, to + pad];
   }
 
   function decorate(data, marks) {
@@ -85,11 +88,13 @@
     const limits = own !== null ? [own] : [...new Set(data.limits.map((limit) => limit.value))];
     return [
       ...limits.map((value) => ({ value, text: `${say("chart_limit")} ${number(value)}`, dash: [6, 4] })),
-      ...data.plausible.map((value) => ({ value, text: `${say("chart_plausible")} ${number(value)}`, dash: [2, 4] })),
+      ...data.plausible.map((value, i) => (
+        { value, text: `${say(i ? "chart_plausible_high" : "chart_plausible_low")} ${number(value)}`, dash: [2, 4], faint: true }
+      )),
     ];
   }
 
-  function options(data, width, height, marks) {
+  function options(data, width, height, marks, own) {
     const banded = data.low !== null;
     const value = (_, v) => (v === null || v === undefined ? "—" : `${v.toFixed(data.decimals)} ${data.unit}`.trim());
     const edge = (label) => ({ label, stroke: "transparent", points: { show: false }, value });
@@ -104,7 +109,7 @@
       bands: banded ? [{ series: [2, 3], fill: BAND }] : [],
       scales: {
         x: { time: true, range: () => [data.from, data.to] },
-        y: { range: (_, low, high) => scale(low, high, marks.map((mark) => mark.value)) },
+        y: { range: (_, low, high) => scale(low, high, marks, own) },
       },
       axes: [
         { ...axis, space: 70, values: (_, splits, __, ___, step) => splits.map(tick(step)) },
@@ -160,7 +165,7 @@
       caption(this.figure, data);
       this.plot?.destroy();
       const { width, height } = this.size();
-      this.plot = new uPlot(options(data, width, height, marksOf(data, this.limit)), columns, this.place);
+      this.plot = new uPlot(options(data, width, height, marksOf(data, this.limit), this.limit), columns, this.place);
       this.figure.dataset.points = data.t.length;
     }
   }

@@ -64,10 +64,11 @@
     const holder = holders.get(device);
     if (!holder) return;
     const mark = holder.querySelector("[data-state]");
-    if (mark && mark.dataset.state !== row.state) {
+    if (mark && (mark.dataset.state !== row.state || mark.dataset.rank !== String(row.rank))) {
       mark.dataset.state = row.state;
-      mark.className = `state ${row.state}`;
-      mark.textContent = say(`state_${row.state}`);
+      mark.dataset.rank = row.rank;
+      mark.className = `state ${row.state} r${row.rank}`;
+      mark.textContent = say(`state_${row.state}`) + (row.rank ? ` ${row.rank}` : "");
       if (holder.tagName === "TR") holder.className = row.state;
     }
     for (const [quantity, [text, quality, at]] of Object.entries(row.cells)) {
@@ -88,12 +89,12 @@
 
   function showCounts(counts) {
     for (const tile of document.querySelectorAll(".kind")) {
-      const [reporting, silent, alarming] = counts[tile.dataset.kind] ?? [];
+      const [reporting, silent, alarming, worst] = counts[tile.dataset.kind] ?? [];
       for (const [name, n] of Object.entries({ reporting, silent, alarming })) {
         const place = tile.querySelector(`.n.${name}`);
         if (n === undefined || !place) continue;
         place.querySelector("i").textContent = n;
-        place.classList.toggle("zero", n === 0);
+        place.className = `n ${name}${name === "alarming" ? ` r${worst}` : ""}${n ? "" : " zero"}`;
       }
     }
   }

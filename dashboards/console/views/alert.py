@@ -132,7 +132,7 @@ def _chart(found: Alert, kind: Kind | None) -> dict[str, object] | None:
     if quantity not in {q.name for q in kind.quantities}:
         return None
     end_us = found.cleared_us or found.updated_us
-    span_us = max(end_us - found.onset_us, 900_000_000)
+    span_us = max(end_us - found.onset_us, 900_000_000, int(kind.cadence_s * 8e6))
     return {
         "quantity": quantity,
         "from_s": (found.onset_us - span_us) // 1_000_000,

@@ -15,7 +15,7 @@ from dashboards.console.live import row_json
 from dashboards.console.page import Console, console_of, shown_of
 from dashboards.console.params import Query, bad
 from dashboards.console.ports import DeviceFacts
-from dashboards.console.shown import rule_title
+from dashboards.console.shown import rule_title, sign
 from dashboards.console.state import find
 from dashboards.console.text import both
 from dashboards.console.views.device import RANGES, known_device
@@ -100,7 +100,7 @@ async def history(request: Request) -> Response:
             "device": device.id,
             "quantity": quantity.name,
             "label": shown.words.pick(quantity.label),
-            "unit": quantity.unit,
+            "unit": sign(quantity.unit),
             "decimals": quantity.decimals,
             "from": start_s,
             "to": end_s,

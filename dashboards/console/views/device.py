@@ -58,7 +58,7 @@ async def known_device(console: Console, device: str) -> DeviceFacts:
 
 
 async def _values(console: Console, found: DeviceFacts) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"cells": None, "state": "silent", "newest_us": 0, "values_why": ""}
+    nothing: dict[str, Any] = {"cells": None, "state": "silent", "rank": 0, "newest_us": 0, "values_why": ""}
     try:
         now = await console.feed.kind_now(found.kind)
     except UndercityError as error:
@@ -69,6 +69,7 @@ async def _values(console: Console, found: DeviceFacts) -> dict[str, Any]:
     return {
         "cells": cells(now, at),
         "state": STATES[now.state[at]],
+        "rank": int(now.rank[at]),
         "newest_us": int(now.newest_us[at]),
         "values_why": "",
     }

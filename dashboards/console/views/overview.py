@@ -11,7 +11,7 @@ from starlette.responses import Response
 from dashboards.console.live import cells
 from dashboards.console.page import Console, console_of, page, shown_of
 from dashboards.console.params import Query
-from dashboards.console.state import STATES, KindNow, find
+from dashboards.console.state import STATES, Counts, KindNow, find
 from devices.errors import UndercityError
 from devices.spec import Kind
 
@@ -23,7 +23,7 @@ class KindCount:
     """One kind's line of the overview; `counts` None where its values cannot be read."""
 
     kind: Kind
-    counts: tuple[int, int, int] | None
+    counts: Counts | None
     registered: int
 
 
@@ -67,7 +67,7 @@ async def _counts(console: Console) -> tuple[list[KindCount], str]:
     for name, kind in console.feed.kinds.items():
         registered = len(fleet.kinds[name].index) if name in fleet.kinds else 0
         try:
-            found = (await console.feed.kind_now(name)).counts() if registered else (0, 0, 0)
+            found = (await console.feed.kind_now(name)).counts() if registered else Counts(0, 0, 0, 0)
             counts.append(KindCount(kind, found, registered))
         except UndercityError as error:
             why = str(error)
@@ -107,6 +107,7 @@ def _row(console: Console, now: KindNow, at: int) -> dict[str, Any]:
         "site": console.feed.registry.site_name(site) if site else "",
         "district": " / ".join(filter(None, (now.fleet.district[row], now.fleet.street[row]))),
         "state": STATES[now.state[at]],
+        "rank": int(now.rank[at]),
         "newest_us": int(now.newest_us[at]),
         "cells": cells(now, at),
     }

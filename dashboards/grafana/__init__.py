@@ -1,0 +1,1 @@
+"""Grafana boards, generated from what the kinds declare."""
