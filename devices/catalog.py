@@ -5,7 +5,7 @@ From: SQLite or PostgreSQL. To: every layer that asks for a `RegistryReader`; th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -110,18 +110,21 @@ class SqlRegistry:
         *,
         sites: Iterable[Site] = (),
         gateways: Iterable[Gateway] = (),
+        keep: Collection[str] = (),
         dry_run: bool = False,
     ) -> Outcome:
         """Write all of it or, on any error, nothing; what is there already and equal stays untouched.
 
-        A device keeps the `registered_us` it has. `dry_run` counts and writes nothing.
+        A device keeps the `registered_us` it has. `keep`: columns that stay as they are where the row is known,
+        because the caller's source does not carry them. `dry_run` counts and writes nothing.
         """
+        keeping = {"registered_us", *keep}
         with self.engine.begin() as connection:
             touched = 0
             for table, rows in ((SITE, map(_site_row, sites)), (GATEWAY, map(_gateway_row, gateways))):
-                outcome = _merge(connection, table, {row["id"]: row for row in rows}, dry_run=dry_run)
+                outcome = _merge(connection, table, {row["id"]: row for row in rows}, keeping, dry_run=dry_run)
                 touched += outcome.added + outcome.changed
-            outcome = _merge(connection, DEVICE, {d.id: _device_row(d) for d in devices}, dry_run=dry_run)
+            outcome = _merge(connection, DEVICE, {d.id: _device_row(d) for d in devices}, keeping, dry_run=dry_run)
             if not dry_run and touched + outcome.added + outcome.changed:
                 _raise_revision(connection)
         return outcome
@@ -137,24 +140,24 @@ class SqlRegistry:
         return removed
 
 
-def _merge(connection: Connection, table: Table, rows: dict[str, Values], *, dry_run: bool) -> Outcome:
+def _merge(
+    connection: Connection, table: Table, rows: dict[str, Values], keep: Collection[str], *, dry_run: bool
+) -> Outcome:
     known: dict[str, Values] = {}
     for part in _chunks(list(rows)):
         for row in connection.execute(select(table).where(table.c.id.in_(part))).mappings():
-            known[row["id"]] = dict(row)
+            known[row["id"]] = {str(name): value for name, value in row.items()}
     added = [row for key, row in rows.items() if key not in known]
     changed = []
     for key, old in known.items():
-        new = rows[key]
-        if "registered_us" in old:
-            new = {**new, "registered_us": old["registered_us"]}
+        new = {**rows[key], **{name: old[name] for name in keep if name in old}}
         if new != old:
             changed.append(new)
     if not dry_run:
         if added:
             connection.execute(insert(table), added)
         if changed:
-            values = {
+            values: dict[str, Any] = {
                 column.name: bindparam(f"new_{column.name}") for column in table.columns if column.name != "id"
             }
             statement = update(table).where(table.c.id == bindparam("new_id")).values(values)
@@ -199,7 +202,7 @@ def _device_row(device: Device) -> Values:
 
 
 def _device(row: RowMapping) -> Device:
-    values: Values = dict(row.items())
+    values: Values = {str(name): value for name, value in row.items()}
     departments = Departments(**{name: values.pop(name) for name in ("managing", "owning", "maintaining")})
     values["calibration"] = _pairs(values["calibration"]) or {}
     values["state"] = ObjectState(values["state"])
