@@ -1,7 +1,8 @@
 """Quality: how far each value may be trusted, judged per device in event-time order.
 
-From: ordered rows of one kind, calibrated. To: the same rows with `quality` and `reasons` filled in. Tests after
-QARTOD: physical range, plausible range, rate of change, flat line; then the clocks, and the instrument's own flag.
+From: ordered rows of one kind, calibrated. To: the same rows with `quality` and `reasons` filled in; the worst quality
+wins, the reasons add up. Tests: physical and plausible range, rate of change, flat line, both clocks; what the
+instrument says of itself was put there by the decoder and can only get worse. Source: QARTOD manuals, IOOS.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.fleet import KindFleet
-from devices.readings import Batch, Bool, Float64, Int64, Quality, Reason
+from devices.readings import Batch, Bool, Int64, Quality, Reason
 from ingest.errors import IngestError
 
-_NO_TIME: int = np.iinfo(np.int64).min
+_UNSET = 2**62  # later than any real time: what elapsed since is negative and passes no test
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualitySettings:
-    """`future_s`: how far a device's clock may be ahead. `stale_s`: how far behind, beside two of its cadences."""
+    """Bounds of the clock tests.
+
+    `future_s`: how far a device's clock may be ahead of ours. `stale_s`: how old a reading may be on arrival, beside
+    two of its device's cadences: a logger may keep one reading back, and be slow to connect.
+    """
 
     future_s: float = 300.0
     stale_s: float = 3600.0
@@ -34,88 +39,108 @@ class QualitySettings:
 
 
 class QualityGate:
-    """Per-device, per-quantity memory for one kind; n devices, q quantities.
+    """The tests of one kind with what they remember; n devices, r quantities with a rate, f with a flat-line test.
 
-    State: the last trusted value and its time (rate of change), and since when the value has not moved (flat line).
+    State: `good`, `good_us`: (n, r) last good value and its time. `flat`, `flat_us`, `seen_us`: (n, f) the value that
+    repeats (single precision: instruments resolve less), since when, and when it was last seen.
     """
 
-    STATE = ("last_value", "last_time", "flat_since")
+    STATE = ("good", "good_us", "flat", "flat_us", "seen_us")
 
     def __init__(self, fleet: KindFleet, settings: QualitySettings | None = None) -> None:
-        self._settings = settings or QualitySettings()
+        settings = settings or QualitySettings()
         quantities = fleet.kind.quantities
-        count = len(quantities)
-        self._physical = np.array([q.physical for q in quantities]).reshape(count, 2)
-        self._plausible = np.array([q.plausible for q in quantities]).reshape(count, 2)
-        self._rate = np.array([np.inf if q.max_rate_per_s is None else q.max_rate_per_s for q in quantities])
-        self._flat_us = np.array([np.inf if q.flat_after_s is None else q.flat_after_s * 1e6 for q in quantities])
-        self.last_value = np.empty((0, count))
-        self.last_time = np.empty((0, count), dtype=np.int64)
-        self.flat_since = np.empty((0, count), dtype=np.int64)
-        self._stale_us = np.empty(0, dtype=np.int64)
+        self._low, self._high = np.array([q.physical for q in quantities], dtype=np.float64).T
+        self._least, self._most = np.array([q.plausible for q in quantities], dtype=np.float64).T
+        rates, flats = [q.max_rate_per_s for q in quantities], [q.flat_after_s for q in quantities]
+        self._rated = np.array([i for i, rate in enumerate(rates) if rate is not None], dtype=np.int64)
+        self._flatted = np.array([i for i, flat in enumerate(flats) if flat is not None], dtype=np.int64)
+        self._per_us = np.array([rate for rate in rates if rate is not None]) / 1e6
+        self._flat_after_us = np.array([int(flat * 1e6) for flat in flats if flat is not None], dtype=np.int64)
+        self._future_us, self._late_us = int(settings.future_s * 1e6), int(settings.stale_s * 1e6)
+        self._cadence_us = np.empty(0, dtype=np.int64)
+        self.good = np.empty((0, len(self._rated)))
+        self.good_us = np.empty((0, len(self._rated)), dtype=np.int64)
+        self.flat = np.empty((0, len(self._flatted)), dtype=np.float32)
+        self.flat_us = np.empty((0, len(self._flatted)), dtype=np.int64)
+        self.seen_us = np.empty((0, len(self._flatted)), dtype=np.int64)
         self.grow(fleet)
 
     def grow(self, fleet: KindFleet) -> None:
         """Make room for every device of `fleet`; those known keep their state."""
-        more = len(fleet) - len(self.last_value)
-        count = self.last_value.shape[1]
-        self.last_value = np.concatenate([self.last_value, np.full((more, count), np.nan)])
-        self.last_time = np.concatenate([self.last_time, np.full((more, count), _NO_TIME)])
-        self.flat_since = np.concatenate([self.flat_since, np.full((more, count), _NO_TIME)])
-        self._stale_us = (fleet.cadence_s * 2e6 + self._settings.stale_s * 1e6).astype(np.int64)
+        self._cadence_us = (fleet.cadence_s * 1e6).astype(np.int64)
+        for name in self.STATE:
+            old = getattr(self, name)
+            fill = _UNSET if name.endswith("_us") else 0
+            new = np.full((len(fleet) - len(old), old.shape[1]), fill, dtype=old.dtype)
+            setattr(self, name, np.concatenate([old, new]))
 
     def judge(self, batch: Batch) -> None:
-        """Fill in `batch.quality` and `batch.reasons`; each device at most once, unless the rows are late.
+        """Fill in `batch.quality` and `batch.reasons`; each device at most once, unless its rows are late.
 
-        Late rows are judged by range and clock alone and leave no trace in the memory.
+        Late rows are judged by range alone and leave no trace.
         """
-        if not len(batch):
-            return
-        values, present = batch.values, ~np.isnan(batch.values)
-        bad = present & ((values < self._physical[:, 0]) | (values > self._physical[:, 1]))
-        odd = present & ~bad & ((values < self._plausible[:, 0]) | (values > self._plausible[:, 1]))
-        self._mark(batch, bad, Quality.BAD, Reason.PHYSICAL_RANGE)
-        self._mark(batch, odd, Quality.SUSPECT, Reason.PLAUSIBLE_RANGE)
-        self._clocks(batch, present)
-        live = ~batch.late
-        if live.any():
-            self._against_memory(batch, present & ~bad & live[:, np.newaxis])
+        values = batch.values
+        present = ~np.isnan(values)
+        bad = (values < self._low) | (values > self._high)
+        odd = ((values < self._least) | (values > self._most)) & ~bad
         batch.quality[~present] = Quality.MISSING
+        _mark(batch, bad, Quality.BAD, Reason.PHYSICAL_RANGE)
+        _mark(batch, odd, Quality.SUSPECT, Reason.PLAUSIBLE_RANGE)
+        rows = np.flatnonzero(~batch.late)
+        if len(rows) == len(batch):
+            self._remembering(batch, present & ~bad)
+        elif len(rows):
+            part = batch.take(rows)
+            self._remembering(part, (present & ~bad)[rows])
+            batch.quality[rows], batch.reasons[rows] = part.quality, part.reasons
 
-    def _clocks(self, batch: Batch, present: Bool) -> None:
-        lag = batch.received_us - batch.time_us
-        ahead = (lag < -int(self._settings.future_s * 1e6))[:, np.newaxis]
-        behind = (lag > self._stale_us[batch.device])[:, np.newaxis] & ~batch.late[:, np.newaxis]
-        self._mark(batch, present & ahead, Quality.SUSPECT, Reason.FUTURE_CLOCK)
-        self._mark(batch, present & behind, Quality.SUSPECT, Reason.STALE_CLOCK)
+    def _remembering(self, batch: Batch, usable: Bool) -> None:
+        """The tests that need the values before, or only make sense for what is new."""
+        # A clock that is wrong says nothing against the value, which may still be the last good one.
+        if len(self._rated):
+            self._rate(batch, usable)
+        if len(self._flatted):
+            self._flatline(batch, usable)
+        self._clocks(batch)
 
-    def _against_memory(self, batch: Batch, usable: Bool) -> None:
-        device, values = batch.device, batch.values
-        time_us = np.broadcast_to(batch.time_us[:, np.newaxis], values.shape)
-        last, last_time, since = self.last_value[device], self.last_time[device], self.flat_since[device]
-        known = usable & (last_time != _NO_TIME) & (time_us > last_time)
-        self._mark(batch, self._leap(values, last, time_us, last_time, known), Quality.SUSPECT, Reason.RATE)
-        same = known & (values == last)
-        # A clock put back makes the memory meaningless: begin again.
-        begin = usable & ~same
-        since = np.where(begin, time_us, since)
-        stuck = same & ((time_us - since) > self._flat_us)
-        self._mark(batch, stuck, Quality.SUSPECT, Reason.FLAT)
-        self.flat_since[device] = since
-        self.last_value[device] = np.where(usable, values, last)
-        self.last_time[device] = np.where(usable, time_us, last_time)
+    def _rate(self, batch: Batch, usable: Bool) -> None:
+        """Against the last good value: one that leapt is suspect, and the longer ago, the more is believable."""
+        columns, device = self._rated, batch.device.astype(np.int64)
+        value, time_us = batch.values[:, columns], batch.time_us[:, np.newaxis]
+        good, good_us = self.good[device], self.good_us[device]
+        elapsed = time_us - good_us
+        with np.errstate(over="ignore", invalid="ignore"):  # wild values: beyond every rate, and never remembered
+            leap = (np.abs(value - good) > elapsed * self._per_us) & (elapsed > 0)
+        leap &= usable[:, columns]
+        _mark(batch, leap, Quality.SUSPECT, Reason.RATE, columns)
+        keep = usable[:, columns] & (batch.quality[:, columns] == Quality.GOOD)
+        self.good[device] = np.where(keep, value, good)
+        self.good_us[device] = np.where(keep, time_us, good_us)
 
-    def _leap(self, values: Float64, last: Float64, time_us: Int64, last_time: Int64, known: Bool) -> Bool:
-        seconds = np.where(known, time_us - np.where(known, last_time, time_us), 1) / 1e6
-        change = np.abs(np.where(known, values - last, 0.0))
-        leap: Bool = known & (change > self._rate * seconds)
-        return leap
+    def _flatline(self, batch: Batch, usable: Bool) -> None:
+        columns, device = self._flatted, batch.device.astype(np.int64)
+        time_us, usable = batch.time_us[:, np.newaxis], usable[:, columns]
+        with np.errstate(over="ignore"):  # beyond single precision: such values do not differ, and are not good
+            value = batch.values[:, columns].astype(np.float32)
+        flat_us, seen_us = self.flat_us[device], self.seen_us[device]
+        # Equal values on both sides of a gap say nothing of the time between, nor does a clock set back.
+        patience = np.maximum(self._flat_after_us, 3 * self._cadence_us[device][:, np.newaxis])
+        elapsed = time_us - seen_us
+        anew = (value != self.flat[device]) | (elapsed > patience) | (elapsed < 0)
+        flat_us = np.where(usable & anew, time_us, flat_us)
+        stuck = usable & (time_us - flat_us > self._flat_after_us)
+        _mark(batch, stuck, Quality.SUSPECT, Reason.FLAT, columns)
+        self.flat[device] = np.where(usable, value, self.flat[device])
+        self.flat_us[device], self.seen_us[device] = flat_us, np.where(usable, time_us, seen_us)
 
-    @staticmethod
-    def _mark(batch: Batch, where: Bool, quality: Quality, reason: Reason) -> None:
-        if where.any():
-            batch.quality[where] = np.maximum(batch.quality[where], quality)
-            batch.reasons[where] |= np.uint16(reason)
+    def _clocks(self, batch: Batch) -> None:
+        age = batch.received_us - batch.time_us
+        ahead = age < -self._future_us
+        behind = age > self._late_us + 2 * self._cadence_us[batch.device]
+        for rows, reason in ((ahead, Reason.FUTURE_CLOCK), (behind, Reason.STALE_CLOCK)):
+            if rows.any():
+                _mark(batch, rows[:, np.newaxis] & ~np.isnan(batch.values), Quality.SUSPECT, reason)
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Copies of the state arrays, by name."""
@@ -126,3 +151,14 @@ class QualityGate:
         kept = rows >= 0
         for name in self.STATE:
             getattr(self, name)[rows[kept]] = arrays[name][kept]
+
+
+def _mark(batch: Batch, where: Bool, quality: Quality, reason: Reason, columns: Int64 | None = None) -> None:
+    """Worsen the cells `where` (n, len(columns)), or (n, q) without `columns`."""
+    if not where.any():
+        return
+    row, column = where.nonzero()
+    if columns is not None:
+        column = columns[column]
+    batch.quality[row, column] = np.maximum(batch.quality[row, column], np.uint8(quality))
+    batch.reasons[row, column] |= np.uint16(reason)

@@ -1,164 +1,204 @@
-"""The life of a condition, for many devices at once: it begins, holds, is raised, worsens, ends, is cleared.
+"""The life of a condition, for many devices at once: it begins, holds, is raised, eases, is cleared.
 
-From: detectors, which say per value whether it is beyond or safely back. To: hits. One place for hold time, hysteresis
-and clear delay, so that every detector means the same by them.
+From: detectors, which say of each value whether it is beyond or safely back. To: hits. One place for hold time and
+clear delay, so that every detector means the same by them.
+
+            beyond            beyond for hold_s           safely back for clear_s
+    IDLE ------------> PENDING ----------------> RAISED --------------------------> IDLE
+      ^---------------------'  not beyond
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from devices.readings import Bool, Float64, Int64
+from devices.readings import Bool, Float64, Int64, UInt8
 from processors.detectors import Hits, Step
+from processors.errors import RuleError
 from processors.findings import Phase
 
-NONE: int = np.iinfo(np.int64).min
+IDLE, PENDING, RAISED = 0, 1, 2
+UNSET = 2**62
+"""A time that is not known. Later than any real one, so what elapsed since is negative and no delay is ever over."""
+
+_HUGE = 1e100  # no instrument says so; sums and differences of smaller values stay finite
+_GAP_CADENCES = 3  # fewer missing readings than this are everyday radio losses
 
 
-def microseconds(seconds: float) -> int:
-    """`seconds` as whole microseconds."""
-    return int(seconds * 1e6)
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """What m rows did to their devices' conditions; masks are (m,).
+
+    `began`: beyond, and was not before. `rose`, `fell`: raised, cleared at this row. `lasting`: was raised and
+    still is.
+    """
+
+    began: Bool
+    rose: Bool
+    fell: Bool
+    lasting: Bool
 
 
 class Condition:
-    """State of one rule's condition over n devices; detectors inherit it.
+    """State of one rule's condition over n devices; detectors inherit it and add columns of their own.
 
-    `since_us`: (n,) event time at which the present excursion began, NONE while inside. `onset_us`: (n,) of the raised
-    condition. `active`: (n,). `back_us`: (n,) since when safely back, NONE while not. `worst`, `excess`: (n,)
-    worst value and how far it was beyond. `told_us`: (n,) last raise or update. `seen_us`: (n,) last value.
+    `phase`: (n,) IDLE, PENDING or RAISED. `since_us`: (n,) onset, event time. `timed_us`: (n,) from when the present
+    delay runs: the hold while pending, the way back while raised. `moved_us`: (n,) last value while not idle.
+    `told_us`: (n,) last raise or update.
     """
 
-    STATE: tuple[str, ...] = (
-        "since_us",
-        "onset_us",
-        "active",
-        "back_us",
-        "worst",
-        "excess",
-        "told_us",
-        "seen_us",
-    )
-    FILL: ClassVar[Mapping[str, tuple[str, float]]] = {
-        "since_us": ("int64", NONE),
-        "onset_us": ("int64", NONE),
-        "active": ("bool", 0),
-        "back_us": ("int64", NONE),
-        "worst": ("float64", np.nan),
-        "excess": ("float64", 0.0),
-        "told_us": ("int64", NONE),
-        "seen_us": ("int64", NONE),
+    COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {  # name -> type, value of a device not heard of
+        "phase": ("uint8", IDLE),
+        "since_us": ("int64", UNSET),
+        "timed_us": ("int64", UNSET),
+        "moved_us": ("int64", UNSET),
+        "told_us": ("int64", UNSET),
     }
+    STATE: tuple[str, ...] = tuple(COLUMNS)
+    phase: UInt8
     since_us: Int64
-    onset_us: Int64
-    active: Bool
-    back_us: Int64
-    worst: Float64
-    excess: Float64
+    timed_us: Int64
+    moved_us: Int64
     told_us: Int64
-    seen_us: Int64
 
-    def __init__(self, params: Mapping[str, float]) -> None:
-        self._hold_us = microseconds(params.get("hold_s", 0.0))
-        self._clear_us = microseconds(params.get("clear_s", 0.0))
-        self._update_us = microseconds(params.get("update_s", 3600.0))
-        self._cadence_us = np.empty(0, dtype=np.int64)
-        for name in self.STATE:
-            setattr(self, name, np.empty(0, dtype=self.FILL[name][0]))
+    def __init__(self, *, hold_s: float, clear_s: float) -> None:
+        self._hold_us, self._clear_us = micro(hold_s), micro(clear_s)
+        self._gap_us = np.empty(0, dtype=np.int64)  # three cadences
+        for name, (dtype, _) in self.COLUMNS.items():
+            setattr(self, name, np.empty((0, *self.width(name)), dtype=dtype))
 
-    def grow(self, cadence_s: Float64, registered_us: Int64) -> None:  # noqa: ARG002
+    def width(self, name: str) -> tuple[int, ...]:  # noqa: ARG002  for detectors with more than one value per device
+        """Shape of one device's element of the state column `name`."""
+        return ()
+
+    def grow(self, cadence_s: Float64, registered_us: Int64) -> None:  # noqa: ARG002  only silence asks since when
         """Make room for `len(cadence_s)` devices; the state of those already known stays."""
-        self._cadence_us = (cadence_s * 1e6).astype(np.int64)
-        for name in self.STATE:
-            dtype, fill = self.FILL[name]
+        self._gap_us = (cadence_s * (_GAP_CADENCES * 1e6)).astype(np.int64)
+        for name, (dtype, fill) in self.COLUMNS.items():
             old = getattr(self, name)
-            setattr(self, name, np.concatenate([old, np.full(len(cadence_s) - len(old), fill, dtype=dtype)]))
+            new = np.full((len(cadence_s) - len(old), *self.width(name)), fill, dtype=dtype)
+            setattr(self, name, np.concatenate([old, new]))
+
+    def step(self, step: Step) -> list[Hits]:
+        """Take one value per device and say what began, worsened or ended; what is not a number is left out."""
+        usable = np.abs(step.value) < _HUGE
+        if usable.all():
+            return self.judge(step)
+        rows = np.flatnonzero(usable)
+        found = self.judge(at(step, rows))
+        for hits in found:
+            hits.row = rows[hits.row]
+        return found
+
+    def judge(self, step: Step) -> list[Hits]:
+        """Take finite values; each detector's own part."""
+        raise NotImplementedError
 
     def deadlines(self) -> Int64 | None:
-        """Values alone move a condition."""
+        """None: values alone move a condition."""
         return None
 
-    def expire(self, device: Int64, now_us: Int64) -> list[Hits]:  # noqa: ARG002
-        """No deadlines, nothing to say."""
+    def expire(self, device: Int64, now_us: Int64) -> list[Hits]:  # noqa: ARG002  no deadlines, nothing to say
+        """Nothing: there are no deadlines."""
         return []
 
     def forget(self, device: Int64) -> None:
-        """The clock was set back: whatever was being timed starts anew; what is raised stays raised."""
-        self.since_us[device] = NONE
-        self.back_us[device] = NONE
-        self.seen_us[device] = NONE
-        raised = device[self.active[device]]
-        self.told_us[raised] = NONE
+        """The clock of `device` (m,) was set back: what was being timed starts anew, what is raised stays."""
+        self.phase[device[self.phase[device] == PENDING]] = IDLE
+        for column in (self.timed_us, self.moved_us, self.told_us):
+            column[device] = UNSET
+
+    def patience(self, device: Int64, least_us: int) -> Int64:
+        """(m,) us: after a longer gap in the data nothing is known to have held."""
+        return np.maximum(self._gap_us[device], least_us)
+
+    def active(self, device: Int64, beyond: Bool) -> Int64:
+        """The rows that matter to a condition: beyond, or not idle. Mostly none, which is what makes it cheap."""
+        return np.flatnonzero(beyond | (self.phase[device] != IDLE))
 
     def follow(
-        self,
-        step: Step,
-        *,
-        beyond: Bool,
-        back: Bool,
-        excess: Float64,
-        expected: Float64,
-        limit: Float64,
-        begun_us: Int64 | None = None,
-    ) -> list[Hits]:
-        """Take one value per device: `beyond` the limit, safely `back`, or in between; all (n,).
+        self, device: Int64, time_us: Int64, *, beyond: Bool, inside: Bool, onset_us: Int64 | None = None
+    ) -> Moves:
+        """Move the conditions of `device` (m,), each once: `beyond` the limit, safely `inside`, or in between.
 
-        `excess` orders values by badness. `begun_us`: when the excursion began, where the detector knows better than
-        the first value beyond.
+        `onset_us`: (m,) when it began, where the detector knows better than the first value beyond.
         """
-        device, time_us = step.device, step.time_us
-        seen = self.seen_us[device]
-        self.seen_us[device] = time_us
-        active = self.active[device]
-        if not (beyond.any() or active.any() or (self.since_us[device] != NONE).any()):
-            return []
-        # Across a gap in the data nothing is known to have held.
-        longest = np.maximum(self._hold_us, 3 * self._cadence_us[device])
-        gap = (seen != NONE) & (time_us - np.where(seen == NONE, time_us, seen) > longest)
-        since = np.where(gap & ~active, NONE, self.since_us[device])
-        first = beyond & (since == NONE)
-        since = np.where(first, time_us if begun_us is None else np.minimum(begun_us, time_us), since)
-        since = np.where(~beyond & ~active, NONE, since)
-        held = beyond & (time_us - np.where(since == NONE, time_us, since) >= self._hold_us)
-        rising = held & ~active
-        worse = beyond & (first | (excess > self.excess[device]))
-        self.worst[device] = np.where(worse, step.value, self.worst[device])
-        self.excess[device] = np.where(worse, excess, self.excess[device])
+        phase, gap = self.phase[device], time_us - self.moved_us[device]
+        raised = phase == RAISED
+        waiting = beyond & ~raised
+        began = waiting & ((phase == IDLE) | (gap > self.patience(device, self._hold_us)))
+        since = np.where(began, time_us if onset_us is None else onset_us, self.since_us[device])
+        # The hold starts with the first value beyond, even where the onset is estimated to be earlier.
+        held_from = np.where(began, time_us, self.timed_us[device])
+        rose = waiting & (time_us - held_from >= self._hold_us)
+        back, calm = raised & inside, self.timed_us[device]
+        calm = np.where((calm == UNSET) | (gap > self.patience(device, self._clear_us)), time_us, calm)
+        fell = back & (time_us - calm >= self._clear_us)
+        lasting = raised & ~fell
+        self.phase[device] = np.where(rose | lasting, RAISED, np.where(waiting, PENDING, IDLE))
+        self.since_us[device] = since
+        self.timed_us[device] = np.where(waiting & ~rose, held_from, np.where(back, calm, UNSET))
+        self.moved_us[device] = time_us
         told = self.told_us[device]
-        updating = (
-            active
-            & worse
-            & ((told == NONE) | (time_us - np.where(told == NONE, time_us, told) >= self._update_us))
-        )
-        left = np.where(back & active, np.where(self.back_us[device] == NONE, time_us, self.back_us[device]), NONE)
-        clearing = active & back & (time_us - np.where(left == NONE, time_us, left) >= self._clear_us)
-        self.onset_us[device] = np.where(rising, since, self.onset_us[device])
-        self.told_us[device] = np.where(rising | updating, time_us, told)
-        self.active[device] = (active | rising) & ~clearing
-        self.since_us[device] = np.where(clearing, NONE, since)
-        self.back_us[device] = np.where(clearing, NONE, left)
-        moves = ((Phase.RAISE, rising), (Phase.UPDATE, updating), (Phase.CLEAR, clearing))
-        return [
-            self._hits(phase, np.flatnonzero(which), step, expected, limit)
-            for phase, which in moves
-            if which.any()
-        ]
+        self.told_us[device] = np.where(rose | (lasting & (told == UNSET)), time_us, told)
+        return Moves(began, rose, fell, lasting)
 
-    def _hits(self, phase: Phase, row: Int64, step: Step, expected: Float64, limit: Float64) -> Hits:
-        device = step.device[row]
-        onset = self.onset_us[device]
-        return Hits(
-            phase=phase,
-            row=row,
-            onset_us=onset,
-            at_us=step.time_us[row],
-            observed=step.value[row] if phase is Phase.CLEAR else self.worst[device],
-            expected=expected[row],
-            limit=limit[row],
-            start_us=onset,
-        )
+    def end(self, device: Int64) -> None:
+        """Take the conditions of `device` (m,) back to idle, whatever their values."""
+        self.phase[device] = IDLE
 
 
-__all__ = ["NONE", "Condition", "microseconds"]
+def at(step: Step, rows: Int64) -> Step:
+    """The given rows of `step`."""
+    return Step(
+        step.device[rows], step.time_us[rows], step.received_us[rows], step.value[rows], step.quality[rows]
+    )
+
+
+def hits(
+    phase: Phase,
+    row: Int64,
+    *,
+    onset_us: Int64,
+    at_us: Int64,
+    observed: Float64,
+    limit: Float64 | float,
+    expected: Float64 | float = np.nan,
+    start_us: Int64 | None = None,
+) -> list[Hits]:
+    """One statement about m rows, none if m is 0; plain numbers stand for all of them."""
+    if not len(row):
+        return []
+    start = onset_us if start_us is None else start_us
+    return [Hits(phase, row, onset_us, at_us, observed, _all(expected, len(row)), _all(limit, len(row)), start)]
+
+
+def _all(value: Float64 | float, count: int) -> Float64:
+    return value if isinstance(value, np.ndarray) else np.full(count, value)
+
+
+def rows_of(device: NDArray[np.integer]) -> Int64:
+    """Device rows as numpy's own index type: converted once, not at every look-up."""
+    return cast("Int64", device.astype(np.int64, copy=False))
+
+
+def micro(seconds: float) -> int:
+    """`seconds` as whole microseconds; 100,000 years where it is longer."""
+    return int(min(seconds, 3e12) * 1e6)
+
+
+def demand(detector: str, params: Mapping[str, float], **rules: str) -> None:
+    """Check that each parameter is `> 0`, `>= 0` or a `direction`; RuleError names the first that is not."""
+    for name, rule in rules.items():
+        value = params[name]
+        fine = {">0": value > 0, ">=0": value >= 0, "direction": value in {-1, 0, 1}}[rule]
+        if not fine:
+            expected = "-1, 0 or 1" if rule == "direction" else rule
+            raise RuleError(
+                f"detector {detector}: expected {name} {expected}, got {value:g}; the rule is not used"
+            )

@@ -1,7 +1,9 @@
 """A small change of the mean that lasts.
 
-Adds up how far values lie beyond a learned level plus a slack; a lasting shift adds up quickly, noise cancels. Source:
-Page 1954, Continuous inspection schemes, Biometrika 41:100-115.
+From: one quantity's values in event-time order. To: hits whose expected value is the level learned before the change
+and whose limit is that level plus the slack. It adds up how far values lie beyond the limit: a lasting shift adds up
+quickly, noise cancels out. Sources: Page 1954, Continuous inspection schemes, Biometrika 41:100-115; one value counts
+at most half the limit, in the spirit of Lucas and Crosier 1982, Robust CUSUM.
 """
 
 from __future__ import annotations
@@ -12,116 +14,141 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from devices.readings import Bool, Float64, Int64
-from processors.condition import NONE, Condition, microseconds
-from processors.detectors import Hits, Step
+from devices.readings import Bool, Float64, Int32, Int64
+from processors.condition import RAISED, UNSET, Condition, Moves, demand, hits, micro, rows_of
+from processors.detectors import Detector, Hits, Step
+from processors.findings import Phase
 
 
 class Cusum(Condition):
-    """Raise when the sum of deviations beyond `slack` exceeds `limit`.
+    """Raise when deviations beyond `slack` add up to more than `limit`; onset is where the sum left zero.
 
-    Units: `slack`, `limit` in the quantity's unit (`limit` summed over readings). `direction`: +1 up, -1 down, 0 both.
-    `learn`: readings to learn the level from. `forget_s`: time constant with which the level follows while nothing is
-    suspected. `accept_s`: a level that stayed so long is the new normal. State: level, count, two sums.
+    Units: `slack` in the quantity's unit, `limit` in that unit summed over readings. `direction`: +1 up, -1 down, 0
+    both. `learn`: readings that make the first level. `forget_s`: time constant with which the level follows while
+    nothing is suspected. Clears after the sum was back under half the limit for `clear_s`, or when the
+    condition lasted `accept_s`: the new level is then learned. State: level, count, and a sum per direction.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
         "direction": 0.0,
-        "slack": 1.0,
-        "limit": 10.0,
+        "slack": nan,
+        "limit": nan,
         "learn": 30.0,
         "forget_s": 86400.0,
         "clear_s": 0.0,
         "accept_s": 86400.0,
-        "update_s": 3600.0,
     }
-    STATE = (*Condition.STATE, "level", "recent", "count", "up", "down", "rising_us", "last_us")
-    FILL: ClassVar[Mapping[str, tuple[str, float]]] = {
-        **Condition.FILL,
-        "level": ("float64", nan),
-        "recent": ("float64", nan),
-        "count": ("int64", 0),
-        "up": ("float64", 0.0),
-        "down": ("float64", 0.0),
-        "rising_us": ("int64", NONE),
-        "last_us": ("int64", NONE),
+    COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
+        **Condition.COLUMNS,
+        "level": ("float64", 0.0),
+        "count": ("int32", 0),
+        "seen_us": ("int64", UNSET),
+        "total": ("float64", 0.0),
+        "left_us": ("int64", UNSET),
+        "bound": ("float64", 0.0),
     }
+    STATE = tuple(COLUMNS)
     level: Float64
-    recent: Float64
-    count: Int64
-    up: Float64
-    down: Float64
-    rising_us: Int64
-    last_us: Int64
+    count: Int32
+    seen_us: Int64
+    total: Float64
+    left_us: Int64
+    bound: Float64
 
     def __init__(self, params: Mapping[str, float]) -> None:
-        super().__init__(params)
-        self._direction, self._slack, self._limit = params["direction"], params["slack"], params["limit"]
-        self._learn_count = int(params["learn"])
-        self._forget_us, self._accept_us = microseconds(params["forget_s"]), microseconds(params["accept_s"])
+        """RuleError for a parameter that is missing or makes no sense."""
+        demand("cusum", params, direction="direction", slack=">=0", limit=">0", learn=">0", forget_s=">0")
+        demand("cusum", params, clear_s=">=0", accept_s=">0")
+        direction = params["direction"]
+        self._signs = np.array([direction] if direction else [1.0, -1.0])
+        self._slack, self._limit, self._half = params["slack"], params["limit"], params["limit"] / 2
+        self._learn = int(params["learn"])
+        self._forget_us, self._accept_us = micro(params["forget_s"]), micro(params["accept_s"])
+        super().__init__(hold_s=0.0, clear_s=params["clear_s"])
 
-    def step(self, step: Step) -> list[Hits]:
-        """Take one value per device and say what began, worsened or ended."""
-        device, value = step.device, step.value
-        count = self.count[device]
-        level = np.where(count == 0, value, self.level[device])
-        onset = self.onset_us[device]
-        accepted = self.active[device] & (
-            step.time_us - np.where(onset == NONE, step.time_us, onset) > self._accept_us
-        )
-        level = np.where(accepted, self.recent[device], level)
-        learned = count >= self._learn_count
-        up, down = self._sums(step, level, learned & ~accepted)
-        total = np.maximum(up, down)
-        started = self.rising_us[device]
-        started = np.where(total > 0, np.where(started == NONE, step.time_us, started), NONE)
-        self.rising_us[device] = started
-        self._follow_level(step, level, learned, quiet=(total <= self._limit / 2) & ~self.active[device])
-        self.count[device] = np.minimum(count + 1, self._learn_count)
-        sign = np.where(up >= down, 1.0, -1.0)
-        return self.follow(
-            step,
-            beyond=total > self._limit,
-            back=total <= self._limit / 2,
-            excess=np.abs(value - level),
-            expected=level,
-            limit=level + sign * self._slack,
-            begun_us=np.where(started == NONE, step.time_us, started),
-        )
+    def width(self, name: str) -> tuple[int, ...]:
+        """A sum, and when it left zero, for each direction watched."""
+        return (len(self._signs),) if name in {"total", "left_us"} else ()
 
-    def _sums(self, step: Step, level: Float64, counting: Bool) -> tuple[Float64, Float64]:
-        """Both sums; bounded, so that the way back is no longer than the way there."""
-        device, away = step.device, step.value - level
-        top = 2 * self._limit
-        nothing = np.zeros(len(device))
-        up = np.minimum(np.maximum(self.up[device] + away - self._slack, 0.0), top)
-        down = np.minimum(np.maximum(self.down[device] - away - self._slack, 0.0), top)
-        up = np.where(counting & (self._direction >= 0), up, nothing)
-        down = np.where(counting & (self._direction <= 0), down, nothing)
-        self.up[device], self.down[device] = up, down
-        return up, down
+    def judge(self, step: Step) -> list[Hits]:
+        """Take one value per device and say what began or ended."""
+        device, time_us, value = rows_of(step.device), step.time_us, step.value
+        patience, elapsed = self.patience(device, 0), time_us - self.seen_us[device]
+        level, count = self.level[device], self.count[device]
+        away, learning = value - level, count < self._learn
+        raised = self.phase[device] == RAISED
+        total, left = self._sums(device, time_us, away, learning, gap=(elapsed > patience) & ~raised)
+        peak = total.max(axis=1)
+        quiet = (peak < self._half) & ~raised
+        # Across a gap the level moves no further than it would have between readings.
+        passed = np.minimum(np.maximum(elapsed, 0), patience)
+        share = np.where(learning, 1.0 / (count + 1), np.where(quiet, passed / (passed + self._forget_us), 0.0))
+        self.level[device] = level + away * share
+        self.count[device] = np.minimum(count + 1, self._learn)
+        self.seen_us[device] = time_us
+        rows = self.active(device, peak > self._limit)
+        return self._state(step, rows, device[rows], level[rows], total[rows], left[rows]) if len(rows) else []
 
-    def _follow_level(self, step: Step, level: Float64, learned: Bool, *, quiet: Bool) -> None:
-        device, value = step.device, step.value
-        seen = self.last_us[device]
-        elapsed = np.maximum(
-            np.where(seen == NONE, 0, step.time_us - np.where(seen == NONE, step.time_us, seen)), 0
+    def _sums(
+        self, device: Int64, time_us: Int64, away: Float64, learning: Bool, *, gap: Bool
+    ) -> tuple[Float64, Int64]:
+        """Page's sums after this value and when each left zero, (n, directions); anew after a `gap`."""
+        before = self.total[device]
+        before[gap] = 0.0
+        push = np.minimum(away[:, np.newaxis] * self._signs - self._slack, self._half)
+        push[learning] = 0.0
+        total = np.maximum(before + push, 0.0)
+        left = np.where(before > 0, self.left_us[device], time_us[:, np.newaxis])
+        # Never far beyond the limit: the way back to normal must not depend on how long it was not.
+        self.total[device], self.left_us[device] = np.minimum(total, self._limit), left
+        return total, left
+
+    def _state(
+        self, step: Step, rows: Int64, device: Int64, level: Float64, total: Float64, left: Int64
+    ) -> list[Hits]:
+        time_us, side, peak = step.time_us[rows], total.argmax(axis=1), total.max(axis=1)
+        moves = self.follow(
+            device,
+            time_us,
+            beyond=peak > self._limit,
+            inside=peak <= self._half,
+            onset_us=left[np.arange(len(rows)), side],
         )
-        pace = elapsed / (elapsed + self._forget_us)
-        share = np.where(learned, np.where(quiet, pace, 0.0), 1.0 / (self.count[device] + 1))
-        self.level[device] = level + (value - level) * share
-        recent = np.where(np.isnan(self.recent[device]), value, self.recent[device])
-        # A tenth of the long memory: the level of late, for when a change has to be accepted.
-        self.recent[device] = recent + (value - recent) * (elapsed / (elapsed + self._forget_us / 10))
-        self.last_us[device] = step.time_us
+        rose = moves.rose
+        self.bound[device[rose]] = level[rose] + self._signs[side[rose]] * self._slack
+        self.total[device[moves.fell]] = 0.0  # so that the next condition gets an onset of its own
+        fell = moves.fell | self._accepted(device, time_us, moves)
+        return [
+            *self._hits(Phase.RAISE, rose.nonzero()[0], step, rows, level),
+            *self._hits(Phase.CLEAR, fell.nonzero()[0], step, rows, level),
+        ]
+
+    def _accepted(self, device: Int64, time_us: Int64, moves: Moves) -> Bool:
+        """Which new levels stayed so long that they are normal; these are learned from scratch."""
+        old: Bool = moves.lasting & (time_us - self.told_us[device] >= self._accept_us)
+        normal = device[old]
+        self.end(normal)
+        self.count[normal], self.total[normal], self.level[normal] = 0, 0.0, 0.0
+        return old
+
+    def _hits(self, phase: Phase, which: Int64, step: Step, rows: Int64, level: Float64) -> list[Hits]:
+        row = rows[which]
+        who = step.device[row]
+        return hits(
+            phase,
+            row,
+            onset_us=self.since_us[who],
+            at_us=step.time_us[row],
+            observed=step.value[row],
+            expected=level[which],
+            limit=self.bound[who],
+        )
 
     def forget(self, device: Int64) -> None:
-        """The clock was set back: the level stays, the sums start anew."""
+        """The clock was set back: the sums start anew unless raised; the level has no time in it and stays."""
         super().forget(device)
-        self.up[device] = 0.0
-        self.down[device] = 0.0
-        self.rising_us[device] = NONE
-        self.last_us[device] = NONE
+        self.seen_us[device] = UNSET
+        self.total[device[self.phase[device] != RAISED]] = 0.0
 
 
-DETECTOR: Final = Cusum
+DETECTOR: Final[type[Detector]] = Cusum

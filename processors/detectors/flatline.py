@@ -1,7 +1,8 @@
 """A value that no longer moves.
 
-A stuck sensor repeats itself; a healthy instrument repeats itself only within its measuring cycle, so `hold_s` must be
-longer than that. Source: QARTOD flat-line test, as an alarm rather than a quality flag.
+From: one quantity's values in event-time order. To: hits whose onset is the first of the equal values. A healthy
+instrument repeats itself only within its measuring cycle, so `hold_s` must be several of those. Source: the
+flat-line test of QARTOD, as an alarm rather than a flag.
 """
 
 from __future__ import annotations
@@ -13,53 +14,64 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Float64, Int64
-from processors.condition import NONE, Condition, microseconds
-from processors.detectors import Hits, Step
+from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, micro, rows_of
+from processors.detectors import Detector, Hits, Step
+from processors.findings import Phase
 
 
 class Flatline(Condition):
     """Raise when the value stayed within `tolerance` of one value for `hold_s`; clear at the first change.
 
-    Units: `tolerance` in the quantity's unit. State: the value and since when. Evidence: onset and window begin where
-    the value last moved.
+    Units: `tolerance` in the quantity's unit. State: the value, since when, and whether it was raised.
     """
 
-    PARAMS: ClassVar[Mapping[str, float]] = {"hold_s": 3600.0, "tolerance": 0.0, "update_s": 86400.0}
-    STATE = (*Condition.STATE, "level", "level_us")
-    FILL: ClassVar[Mapping[str, tuple[str, float]]] = {
-        **Condition.FILL,
-        "level": ("float64", nan),
-        "level_us": ("int64", NONE),
+    PARAMS: ClassVar[Mapping[str, float]] = {"hold_s": nan, "tolerance": 0.0}
+    COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
+        "phase": ("uint8", IDLE),
+        "since_us": ("int64", UNSET),
+        "moved_us": ("int64", UNSET),
+        "level": ("float64", 0.0),
     }
+    STATE = tuple(COLUMNS)
     level: Float64
-    level_us: Int64
 
     def __init__(self, params: Mapping[str, float]) -> None:
-        super().__init__({**params, "hold_s": 0.0})  # the flat run itself is the hold
-        self._flat_us = microseconds(params["hold_s"])
-        self._tolerance = params["tolerance"]
+        """RuleError for a parameter that is missing or makes no sense."""
+        demand("flatline", params, hold_s=">0", tolerance=">=0")
+        super().__init__(hold_s=params["hold_s"], clear_s=0.0)
+        self._flat_us, self._tolerance = micro(params["hold_s"]), params["tolerance"]
 
-    def step(self, step: Step) -> list[Hits]:
+    def judge(self, step: Step) -> list[Hits]:
         """Take one value per device and say what began or ended."""
-        device = step.device
-        level, since = self.level[device], self.level_us[device]
-        same = (since != NONE) & (np.abs(step.value - level) <= self._tolerance)
-        since = np.where(same, since, step.time_us)
-        self.level[device], self.level_us[device] = np.where(same, level, step.value), since
-        return self.follow(
-            step,
-            beyond=same & (step.time_us - since >= self._flat_us),
-            back=~same,
-            excess=np.zeros(len(device)),
-            expected=np.full(len(device), nan),
-            limit=np.full(len(device), self._tolerance),
-            begun_us=since,
+        device, time_us, value = rows_of(step.device), step.time_us, step.value
+        level, since, raised = self.level[device], self.since_us[device], self.phase[device] == RAISED
+        gap = time_us - self.moved_us[device] > self.patience(device, self._flat_us)
+        moved = np.abs(value - level) > self._tolerance
+        fell = np.flatnonzero(raised & moved)
+        cleared = self._hits(Phase.CLEAR, fell, step, level[fell])
+        anew = moved | ((gap | (since == UNSET)) & ~raised)
+        since = np.where(anew, time_us, since)
+        rose = np.flatnonzero(~raised & (time_us - since >= self._flat_us))
+        self.since_us[device], self.moved_us[device] = since, time_us
+        self.level[device] = np.where(anew, value, level)
+        self.phase[device[fell]], self.phase[device[rose]] = IDLE, RAISED
+        return [*self._hits(Phase.RAISE, rose, step, nan), *cleared]
+
+    def _hits(self, phase: Phase, row: Int64, step: Step, expected: Float64 | float) -> list[Hits]:
+        return hits(
+            phase,
+            row,
+            onset_us=self.since_us[step.device[row]],
+            at_us=step.time_us[row],
+            observed=step.value[row],
+            expected=expected,
+            limit=self._tolerance,
         )
 
     def forget(self, device: Int64) -> None:
-        """The clock was set back: begin to time the level anew."""
-        super().forget(device)
-        self.level_us[device] = NONE
+        """The clock was set back: time the level anew; what is raised stays until the value moves."""
+        self.since_us[device[self.phase[device] != RAISED]] = UNSET
+        self.moved_us[device] = UNSET
 
 
-DETECTOR: Final = Flatline
+DETECTOR: Final[type[Detector]] = Flatline

@@ -1,26 +1,30 @@
 """A value beyond a fixed limit for long enough.
 
-High and low bounds, hold time before it is raised, hysteresis and a delay before it is cleared: a value that jitters
-at the threshold for an hour is one alarm. Source: ISA-18.2, deadband and on/off delay.
+From: one quantity's values in event-time order. To: hits whose limit is the bound crossed and whose observed value is
+the worst so far. A value that jitters at the threshold for an hour is one alarm: hold time, hysteresis and clear
+delay. Source: ISA-18.2, on-delay, off-delay and deadband.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import nan
+from math import inf, isnan, nan
 from typing import ClassVar, Final
 
 import numpy as np
 
-from processors.condition import Condition
-from processors.detectors import Hits, Step
+from devices.readings import Float64, Int64
+from processors.condition import Condition, Moves, demand, hits, micro, rows_of
+from processors.detectors import Detector, Hits, Step
+from processors.errors import RuleError
+from processors.findings import Phase
 
 
 class Limit(Condition):
-    """Raise when the value was above `high` or below `low` for `hold_s`; clear after `clear_s` safely inside.
+    """Raise when the value stayed above `high` or below `low` for `hold_s`; clear after `clear_s` safely inside.
 
-    Units: `high`, `low`, `hysteresis` in the quantity's unit; NaN: no such bound. State: one condition per device.
-    `update_s`: while it lasts, a worse value is told at most so often.
+    Units: `high`, `low`, `hysteresis` in the quantity's unit; NaN: no such bound. `update_s`: a worse value is told at
+    most so often. State: the condition, the worst value, its bound, and the excess last told.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
@@ -31,25 +35,78 @@ class Limit(Condition):
         "clear_s": 0.0,
         "update_s": 3600.0,
     }
+    COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
+        **Condition.COLUMNS,
+        "worst": ("float64", 0.0),
+        "bound": ("float64", 0.0),
+        "told_excess": ("float64", 0.0),
+    }
+    STATE = tuple(COLUMNS)
+    worst: Float64
+    bound: Float64
+    told_excess: Float64
 
     def __init__(self, params: Mapping[str, float]) -> None:
-        super().__init__(params)
-        self._high, self._low = params["high"], params["low"]
-        self._inner_high, self._inner_low = self._high - params["hysteresis"], self._low + params["hysteresis"]
+        """RuleError without a bound, for a negative delay, or where nothing lies safely between the bounds."""
+        demand("limit", params, hold_s=">=0", hysteresis=">=0", clear_s=">=0", update_s=">0")
+        if isnan(params["high"]) and isnan(params["low"]):
+            raise RuleError("detector limit: expected high or low, got neither; the rule is not used")
+        super().__init__(hold_s=params["hold_s"], clear_s=params["clear_s"])
+        self._high = inf if isnan(params["high"]) else params["high"]
+        self._low = -inf if isnan(params["low"]) else params["low"]
+        self._safe_high, self._safe_low = self._high - params["hysteresis"], self._low + params["hysteresis"]
+        self._update_us = micro(params["update_s"])
+        if self._safe_low > self._safe_high:
+            raise RuleError(
+                f"detector limit: expected room for hysteresis {params['hysteresis']:g} between low {self._low:g} "
+                f"and high {self._high:g}, got none; the rule is not used"
+            )
 
-    def step(self, step: Step) -> list[Hits]:
+    def judge(self, step: Step) -> list[Hits]:
         """Take one value per device and say what began, worsened or ended."""
-        value = step.value
-        above, below = value - self._high, self._low - value  # NaN without that bound
-        high_side = ~(below > above) if not np.isnan(self._high) else np.zeros(len(value), dtype=np.bool_)
-        return self.follow(
-            step,
-            beyond=(above > 0) | (below > 0),
-            back=~(value > self._inner_high) & ~(value < self._inner_low),
-            excess=np.fmax(above, below),
-            expected=np.full(len(value), nan),
-            limit=np.where(high_side, self._high, self._low),
+        device = rows_of(step.device)
+        rows = self.active(device, (step.value > self._high) | (step.value < self._low))
+        if not len(rows):
+            return []
+        device, time_us, value = device[rows], step.time_us[rows], step.value[rows]
+        excess = np.maximum(value - self._high, self._low - value)
+        moves = self.follow(
+            device,
+            time_us,
+            beyond=excess > 0,
+            inside=(value <= self._safe_high) & (value >= self._safe_low),
+        )
+        worst = self._worst(device, value, excess, moves)
+        worsened = moves.lasting & (worst > self.told_excess[device])
+        worsened &= time_us - self.told_us[device] >= self._update_us
+        told = moves.rose | worsened
+        self.told_excess[device[told]] = worst[told]
+        self.told_us[device[told]] = time_us[told]
+        return [
+            *self._hits(Phase.RAISE, moves.rose.nonzero()[0], rows, device, time_us),
+            *self._hits(Phase.UPDATE, worsened.nonzero()[0], rows, device, time_us),
+            *self._hits(Phase.CLEAR, moves.fell.nonzero()[0], rows, device, time_us),
+        ]
+
+    def _worst(self, device: Int64, value: Float64, excess: Float64, moves: Moves) -> Float64:
+        """Remember the worst value since the condition began; (m,) how far beyond it was."""
+        known = np.where(moves.began, 0.0, np.abs(self.worst[device] - self.bound[device]))
+        worse = excess > known
+        beaten = device[worse]
+        self.worst[beaten] = value[worse]
+        self.bound[beaten] = np.where(value[worse] > self._high, self._high, self._low)
+        return np.maximum(known, excess)
+
+    def _hits(self, phase: Phase, which: Int64, rows: Int64, device: Int64, time_us: Int64) -> list[Hits]:
+        who = device[which]
+        return hits(
+            phase,
+            rows[which],
+            onset_us=self.since_us[who],
+            at_us=time_us[which],
+            observed=self.worst[who],
+            limit=self.bound[who],
         )
 
 
-DETECTOR: Final = Limit
+DETECTOR: Final[type[Detector]] = Limit

@@ -1,7 +1,8 @@
 """A value that moves faster than it can.
 
-Compares each value with the one before. One episode is one alert: it ends after `clear_s` of believable pace.
-Source: QARTOD rate-of-change test, as an alarm rather than a quality flag.
+From: one quantity's values in event-time order. To: hits with the value before as expected and the furthest believable
+value as limit. One episode is one alert: a spike goes up and down and counts once. Source: the rate-of-change test of
+QARTOD, as an alarm rather than a flag.
 """
 
 from __future__ import annotations
@@ -13,55 +14,67 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Float64, Int64
-from processors.condition import NONE, Condition
-from processors.detectors import Hits, Step
+from processors.condition import UNSET, Condition, demand, hits, rows_of
+from processors.detectors import Detector, Hits, Step
+from processors.findings import Phase
 
 
 class Rate(Condition):
-    """Raise when the value changes by more than `per_s` per second.
+    """Raise when the value changes by more than `per_s` a second; clear after `clear_s` of believable pace.
 
     Units: `per_s` in the quantity's unit per second. `direction`: +1 rises, -1 falls, 0 both. State: the last value.
-    Evidence: observed is the value, expected the one before, limit the value that the limit rate would have reached.
     """
 
-    PARAMS: ClassVar[Mapping[str, float]] = {"per_s": 1.0, "direction": 0.0, "clear_s": 600.0, "update_s": 3600.0}
-    STATE = (*Condition.STATE, "last", "last_us")
-    FILL: ClassVar[Mapping[str, tuple[str, float]]] = {
-        **Condition.FILL,
-        "last": ("float64", nan),
-        "last_us": ("int64", NONE),
+    PARAMS: ClassVar[Mapping[str, float]] = {"per_s": nan, "direction": 0.0, "clear_s": 600.0}
+    COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
+        **Condition.COLUMNS,
+        "last": ("float64", 0.0),
+        "seen_us": ("int64", UNSET),
     }
+    STATE = tuple(COLUMNS)
     last: Float64
-    last_us: Int64
+    seen_us: Int64
 
     def __init__(self, params: Mapping[str, float]) -> None:
-        super().__init__(params)
+        """RuleError for a parameter that is missing or makes no sense."""
+        demand("rate", params, per_s=">0", direction="direction", clear_s=">=0")
+        super().__init__(hold_s=0.0, clear_s=params["clear_s"])
         self._per_s, self._direction = params["per_s"], params["direction"]
 
-    def step(self, step: Step) -> list[Hits]:
-        """Take one value per device and say what began, worsened or ended."""
-        device = step.device
-        before, before_us = self.last[device], self.last_us[device]
-        self.last[device], self.last_us[device] = step.value, step.time_us
-        known = (before_us != NONE) & (step.time_us > before_us)
-        seconds = np.where(known, step.time_us - np.where(known, before_us, step.time_us), 1) / 1e6
-        change = np.where(known, step.value - np.where(known, before, 0.0), 0.0)
-        directed = change * self._direction if self._direction else np.abs(change)
-        allowed = self._per_s * seconds
-        beyond = known & (directed > allowed)
-        return self.follow(
-            step,
-            beyond=beyond,
-            back=~beyond,
-            excess=directed - allowed,
-            expected=before,
-            limit=np.where(known, before + np.sign(change) * allowed, nan),
-        )
+    def judge(self, step: Step) -> list[Hits]:
+        """Take one value per device and say what began or ended."""
+        device, time_us, value = rows_of(step.device), step.time_us, step.value
+        last, seen = self.last[device], self.seen_us[device]
+        elapsed, change = time_us - seen, value - last
+        pace = change * self._direction if self._direction else np.abs(change)
+        allowed = np.maximum(elapsed, 0) * (self._per_s / 1e6)
+        beyond = (pace > allowed) & (elapsed > 0)
+        self.last[device], self.seen_us[device] = value, time_us
+        rows = self.active(device, beyond)
+        if not len(rows):
+            return []
+        device, time_us = device[rows], time_us[rows]
+        moves = self.follow(device, time_us, beyond=beyond[rows], inside=~beyond[rows])
+        furthest = (last + np.sign(change) * allowed)[rows]
+        found = []
+        for phase, which in ((Phase.RAISE, moves.rose.nonzero()[0]), (Phase.CLEAR, moves.fell.nonzero()[0])):
+            row = rows[which]
+            found += hits(
+                phase,
+                row,
+                onset_us=self.since_us[device[which]],
+                at_us=time_us[which],
+                observed=value[row],
+                expected=last[row],
+                limit=furthest[which],
+                start_us=np.minimum(seen[row], time_us[which]),
+            )
+        return found
 
     def forget(self, device: Int64) -> None:
         """The clock was set back: the last value says nothing about pace any more."""
         super().forget(device)
-        self.last_us[device] = NONE
+        self.seen_us[device] = UNSET
 
 
-DETECTOR: Final = Rate
+DETECTOR: Final[type[Detector]] = Rate

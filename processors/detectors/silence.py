@@ -1,7 +1,8 @@
 """A device that no longer reports, on its own cadence.
 
-By our clock, which is the journal's: nothing came for `periods` of the device's own reporting period. A device that
-never reported is silent from its registration on.
+From: signs of life and deadlines, both by our clock, which is the journal's. To: hits in seconds: observed is how long
+nothing came, limit how long that may be. A device that never reported is silent from its registration on. What is said
+depends on arrivals and deadlines alone, never on when somebody looked. Source: the heartbeat watchdog.
 """
 
 from __future__ import annotations
@@ -12,82 +13,97 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Float64, Int64
-from processors.detectors import NEVER, Hits, Step
+from processors.condition import demand, hits, rows_of
+from processors.detectors import NEVER, Detector, Hits, Step
 from processors.findings import Phase
 
 
 class Silence:
-    """Raise when a device's deadline passes; clear at its next sign of life.
+    """Raise when nothing came for `periods` of the device's cadence, at least `min_s`; clear at its next sign of life.
 
-    `periods`: reporting periods without a sign of life. `min_s`: never sooner than this. State: last arrival, deadline.
-    Evidence: observed is the silence in seconds, limit the seconds allowed; onset is the last arrival.
+    State: last arrival (onset while silent), deadline, whether silent. Onset of a device that never reported: its
+    registration. A device that left the registry has no deadline.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {"periods": 3.0, "min_s": 0.0}
-    STATE = ("last_us", "deadline_us", "onset_us", "active")
+    STATE: tuple[str, ...] = ("last_us", "deadline_us", "silent")
 
     def __init__(self, params: Mapping[str, float]) -> None:
+        """RuleError for a parameter that makes no sense."""
+        demand("silence", params, periods=">0", min_s=">=0")
         self._periods, self._min_s = params["periods"], params["min_s"]
         self._wait_us = np.empty(0, dtype=np.int64)
+        self._gone = np.empty(0, dtype=np.bool_)
         self.last_us = np.empty(0, dtype=np.int64)
         self.deadline_us = np.empty(0, dtype=np.int64)
-        self.onset_us = np.empty(0, dtype=np.int64)
-        self.active = np.empty(0, dtype=np.bool_)
+        self.silent = np.empty(0, dtype=np.bool_)
 
     def grow(self, cadence_s: Float64, registered_us: Int64) -> None:
-        """Make room for `len(cadence_s)` devices; those already known keep their state."""
-        known = len(self.last_us)
-        self._wait_us = (np.maximum(cadence_s * self._periods, self._min_s) * 1e6).astype(np.int64)
-        new = registered_us[known:]
-        gone = new == NEVER
-        deadline = np.where(gone, NEVER, np.where(gone, 0, new) + self._wait_us[known:])
-        self.last_us = np.concatenate([self.last_us, new])
-        self.deadline_us = np.concatenate([self.deadline_us, deadline])
-        self.onset_us = np.concatenate([self.onset_us, np.zeros(len(new), dtype=np.int64)])
-        self.active = np.concatenate([self.active, np.zeros(len(new), dtype=np.bool_)])
+        """Make room for `len(cadence_s)` devices; a changed cadence moves the deadlines of those known."""
+        known, gone = len(self.last_us), registered_us == NEVER
+        wait = (np.maximum(cadence_s * self._periods, self._min_s) * 1e6).astype(np.int64)
+        running = ~self.silent & (self.deadline_us != NEVER)
+        self.deadline_us[running] += (wait[:known] - self._wait_us)[running]
+        self.last_us = np.concatenate([self.last_us, registered_us[known:]])
+        self.deadline_us = np.concatenate([self.deadline_us, np.full(len(wait) - known, NEVER)])
+        self.silent = np.concatenate([self.silent, np.zeros(len(wait) - known, dtype=np.bool_)])
+        arrived = ~gone & ~self.silent  # new here, or back in the registry
+        arrived[:known] &= self._gone
+        self.last_us[arrived] = registered_us[arrived]
+        self.deadline_us[arrived] = registered_us[arrived] + wait[arrived]
+        self.deadline_us[gone] = NEVER
+        self._wait_us, self._gone = wait, gone
 
     def step(self, step: Step) -> list[Hits]:
-        """Signs of life."""
-        device, now = step.device, step.received_us
-        back = np.flatnonzero(self.active[device])
-        hits = [self._hits(Phase.CLEAR, back, device[back].astype(np.int64), now[back])] if len(back) else []
-        self.active[device] = False
+        """Signs of life; a deadline that passed before them speaks first."""
+        device, now = rows_of(step.device), step.received_us
+        overdue = self.deadline_us[device] < now
+        found = []
+        if overdue.any():
+            row = np.flatnonzero(overdue)
+            found += self._fall_silent(device[row], row)
+        back = np.flatnonzero(self.silent[device])
+        if len(back):
+            found += self._hits(Phase.CLEAR, back, device[back], now[back])
+            self.silent[device[back]] = False
+        next_us = now + self._wait_us[device]
+        planned = self.deadline_us[device]  # may lie further ahead, after `extend`
+        self.deadline_us[device] = np.where(planned == NEVER, next_us, np.maximum(planned, next_us))
         self.last_us[device] = now
-        later = np.where(self.deadline_us[device] == NEVER, 0, self.deadline_us[device])
-        self.deadline_us[device] = np.maximum(later, now + self._wait_us[device])
-        return hits
+        return found
 
     def deadlines(self) -> Int64 | None:
-        """(n,) when each device counts as silent, NEVER where it already does."""
+        """(n,) our clock, UTC microseconds, when each device counts as silent; NEVER where it already does."""
         return self.deadline_us
 
-    def expire(self, device: Int64, now_us: Int64) -> list[Hits]:  # noqa: ARG002  the deadline decides, not the caller
-        """Their deadlines passed: they are silent."""
-        at = self.deadline_us[device]
-        self.onset_us[device] = self.last_us[device]
-        self.active[device] = True
-        self.deadline_us[device] = NEVER
-        return [self._hits(Phase.RAISE, device, device, at)]
+    def expire(self, device: Int64, now_us: Int64) -> list[Hits]:
+        """Those of `device` (m,) whose deadline lies before `now_us` (m,) are silent, as of their deadline."""
+        due = device[self.deadline_us[device] < now_us]
+        return self._fall_silent(due, due)
 
     def extend(self, device: Int64, until_us: Int64) -> None:
         """No deadline of `device` (m,) falls before `until_us` (m,): we were away, or their gateway was."""
         self.deadline_us[device] = np.maximum(self.deadline_us[device], until_us)
 
     def forget(self, device: Int64) -> None:
-        """Silence goes by our clock; the device's does not matter."""
+        """Nothing: silence goes by our clock, not by the device's."""
 
-    def _hits(self, phase: Phase, row: Int64, device: Int64, at_us: Int64) -> Hits:
-        onset = self.onset_us[device]
-        return Hits(
-            phase=phase,
-            row=row,
+    def _fall_silent(self, device: Int64, row: Int64) -> list[Hits]:
+        found = self._hits(Phase.RAISE, row, device, self.deadline_us[device])
+        self.silent[device] = True
+        self.deadline_us[device] = NEVER
+        return found
+
+    def _hits(self, phase: Phase, row: Int64, device: Int64, at_us: Int64) -> list[Hits]:
+        onset = self.last_us[device]
+        return hits(
+            phase,
+            row,
             onset_us=onset,
             at_us=at_us,
             observed=(at_us - onset) / 1e6,
-            expected=np.full(len(row), np.nan),
             limit=self._wait_us[device] / 1e6,
-            start_us=onset,
         )
 
 
-DETECTOR: Final = Silence
+DETECTOR: Final[type[Detector]] = Silence

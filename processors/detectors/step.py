@@ -1,7 +1,9 @@
 """A sudden change that stays.
 
-The level now (median of the last three values, so that one spike is nothing) against the level before (an exponential
-mean that stops learning while the level is away from it). Slow drift is followed and never a step.
+From: one quantity's values in event-time order. To: hits with the level before as expected and the level now as
+observed. The level now is the median of the last three values, so that one spike is nothing; the level before is
+an exponential mean of those medians that stands still while the level is away from it. Drift slower than `change`
+per `window_s` is followed. Sources: Tukey 1977, running medians of three; Roberts 1959, exponential means.
 """
 
 from __future__ import annotations
@@ -12,82 +14,114 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from devices.readings import Float64, Int64
-from processors.condition import NONE, Condition, microseconds
-from processors.detectors import Hits, Step
+from devices.readings import Float64, Int64, UInt8
+from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, micro, rows_of
+from processors.detectors import Detector, Hits, Step
+from processors.findings import Phase
+
+_FULL = 3  # values that make the first level
 
 
 class StepChange(Condition):
     """Raise when the level moved by more than `change` and stayed there for `hold_s`.
 
     Units: `change` in the quantity's unit. `direction`: +1 up, -1 down, 0 both. `window_s`: time constant of the level
-    before. `accept_s`: a level that stayed so long is the new normal. State: the level before and two values.
+    before. Clears when the level was back within half of `change` for `clear_s`, or after `accept_s`: the new level is
+    then normal. State: the level before, the last two values, how many values there were (up to 3).
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
-        "change": 1.0,
+        "change": nan,
         "direction": 0.0,
         "window_s": 3600.0,
         "hold_s": 0.0,
         "clear_s": 0.0,
         "accept_s": 86400.0,
-        "update_s": 3600.0,
     }
-    STATE = (*Condition.STATE, "before", "last", "last_but_one", "last_us")
-    FILL: ClassVar[Mapping[str, tuple[str, float]]] = {
-        **Condition.FILL,
-        "before": ("float64", nan),
-        "last": ("float64", nan),
-        "last_but_one": ("float64", nan),
-        "last_us": ("int64", NONE),
+    COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
+        **Condition.COLUMNS,
+        "before": ("float64", 0.0),
+        "last": ("float64", 0.0),
+        "older": ("float64", 0.0),
+        "count": ("uint8", 0),
+        "seen_us": ("int64", UNSET),
+        "bound": ("float64", 0.0),
     }
+    STATE = tuple(COLUMNS)
     before: Float64
     last: Float64
-    last_but_one: Float64
-    last_us: Int64
+    older: Float64
+    count: UInt8
+    seen_us: Int64
+    bound: Float64
 
     def __init__(self, params: Mapping[str, float]) -> None:
-        super().__init__(params)
+        """RuleError for a parameter that is missing or makes no sense."""
+        demand("step", params, change=">0", direction="direction", window_s=">0")
+        demand("step", params, hold_s=">=0", clear_s=">=0", accept_s=">0")
+        super().__init__(hold_s=params["hold_s"], clear_s=params["clear_s"])
         self._change, self._direction = params["change"], params["direction"]
-        self._window_us, self._accept_us = microseconds(params["window_s"]), microseconds(params["accept_s"])
+        self._window_us, self._accept_us = micro(params["window_s"]), micro(params["accept_s"])
 
-    def step(self, step: Step) -> list[Hits]:
-        """Take one value per device and say what began, worsened or ended."""
-        device, value = step.device, step.value
-        last, older = self.last[device], self.last_but_one[device]
-        a, b = np.where(np.isnan(last), value, last), np.where(np.isnan(older), value, older)
-        now = np.maximum(np.minimum(a, value), np.minimum(np.maximum(a, value), b))  # median of three
-        before = np.where(np.isnan(self.before[device]), value, self.before[device])
-        onset = self.onset_us[device]
-        old_news = self.active[device] & (
-            step.time_us - np.where(onset == NONE, step.time_us, onset) > self._accept_us
+    def judge(self, step: Step) -> list[Hits]:
+        """Take one value per device and say what began or ended."""
+        device, time_us, value = rows_of(step.device), step.time_us, step.value
+        last, older, seen = self.last[device], self.older[device], self.seen_us[device]
+        phase, elapsed = self.phase[device], time_us - seen
+        patience = self.patience(device, self._window_us)
+        # What changed during a long gap did not change suddenly.
+        count = np.where((elapsed > patience) & (phase != RAISED), 0, self.count[device])
+        level = np.maximum(np.minimum(last, value), np.minimum(np.maximum(last, value), older))  # median of three
+        before = np.where(count < _FULL, level, self.before[device])
+        moved = self._away(level - before)
+        beyond = moved > self._change
+        follows = ~beyond & (phase == IDLE)
+        passed = np.minimum(np.maximum(elapsed, 0), patience)
+        self.before[device] = before + np.where(
+            follows, (level - before) * (passed / (passed + self._window_us)), 0.0
         )
-        before = np.where(old_news, now, before)
-        moved = now - before
-        directed = moved * self._direction if self._direction else np.abs(moved)
-        beyond = directed > self._change
-        self._learn(step, np.where(beyond | self.active[device], 0.0, moved), before)
-        self.last_but_one[device], self.last[device] = last, value
-        return self.follow(
-            step,
-            beyond=beyond,
-            back=directed <= self._change / 2,
-            excess=directed,
-            expected=before,
-            limit=before + np.sign(moved) * self._change,
-        )
+        self.last[device], self.older[device], self.seen_us[device] = value, last, time_us
+        self.count[device] = np.minimum(count + 1, _FULL)
+        rows = self.active(device, beyond)
+        if not len(rows):
+            return []
+        # The median is a value late: the value before this one may have been the first beyond.
+        onset = np.where(self._away(last - before) > self._change, np.minimum(seen, time_us), time_us)[rows]
+        return self._state(step, rows, level[rows], before[rows], moved[rows], onset)
 
-    def _learn(self, step: Step, moved: Float64, before: Float64) -> None:
-        seen = self.last_us[step.device]
-        elapsed = np.where(seen == NONE, 0, step.time_us - np.where(seen == NONE, step.time_us, seen))
-        elapsed = np.maximum(elapsed, 0)
-        self.before[step.device] = before + moved * (elapsed / (elapsed + self._window_us))
-        self.last_us[step.device] = step.time_us
+    def _away(self, moved: Float64) -> Float64:
+        return moved * self._direction if self._direction else np.abs(moved)
+
+    def _state(
+        self, step: Step, rows: Int64, level: Float64, before: Float64, moved: Float64, onset: Int64
+    ) -> list[Hits]:
+        device, time_us = rows_of(step.device)[rows], step.time_us[rows]
+        inside = moved <= self._change / 2
+        moves = self.follow(device, time_us, beyond=moved > self._change, inside=inside, onset_us=onset)
+        rose = moves.rose
+        self.bound[device[rose]] = before[rose] + np.sign(level[rose] - before[rose]) * self._change
+        old = moves.lasting & (time_us - self.told_us[device] >= self._accept_us)
+        self.end(device[old])
+        self.count[device[old]] = 0
+        found = []
+        for phase, which in ((Phase.RAISE, rose.nonzero()[0]), (Phase.CLEAR, (moves.fell | old).nonzero()[0])):
+            who = device[which]
+            found += hits(
+                phase,
+                rows[which],
+                onset_us=self.since_us[who],
+                at_us=time_us[which],
+                observed=level[which],
+                expected=before[which],
+                limit=self.bound[who],
+            )
+        return found
 
     def forget(self, device: Int64) -> None:
-        """The clock was set back: the level before stays, its age does not."""
+        """The clock was set back: learn the level before anew, except where it is needed to see the end."""
         super().forget(device)
-        self.last_us[device] = NONE
+        self.seen_us[device] = UNSET
+        self.count[device[self.phase[device] != RAISED]] = 0
 
 
-DETECTOR: Final = StepChange
+DETECTOR: Final[type[Detector]] = StepChange

@@ -1,0 +1,85 @@
+"""Drive one detector by hand: sequences per device in, statements with readable numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.detectors import Detector, Hits, Step, build
+
+S = 1_000_000
+CADENCE_S = 60.0
+
+
+class Told(NamedTuple):
+    """One statement, in seconds and units."""
+
+    phase: str
+    onset_s: float
+    at_s: float
+    observed: float | None
+    expected: float | None
+    limit: float | None
+
+
+class Value(NamedTuple):
+    """One value of one device; `back` where its clock was set back just before."""
+
+    device: int
+    time_s: float
+    value: float
+    back: bool = False
+
+
+def detector(name: str, devices: int = 1, **params: float) -> Detector:
+    """A detector over `devices` devices that report once a minute, registered at 0 s."""
+    made = build(name, params)
+    made.grow(np.full(devices, CADENCE_S), np.zeros(devices, dtype=np.int64))
+    return made
+
+
+def tell(hits: Iterable[Hits], devices: Sequence[int]) -> list[tuple[int, Told]]:
+    """Hits as (device, statement); `devices` of the step's rows."""
+    return [
+        (
+            devices[int(h.row[i])],
+            Told(
+                h.phase.value,
+                h.onset_us[i] / S,
+                h.at_us[i] / S,
+                *(None if np.isnan(x[i]) else float(x[i]) for x in (h.observed, h.expected, h.limit)),
+            ),
+        )
+        for h in hits
+        for i in range(len(h.row))
+    ]
+
+
+def take(made: Detector, values: Sequence[Value]) -> list[tuple[int, Told]]:
+    """One step of `values`, each of another device."""
+    if back := [v.device for v in values if v.back]:
+        made.forget(np.array(back, dtype=np.int64))
+    times = np.array([int(v.time_s * S) for v in values], dtype=np.int64)
+    step = Step(
+        np.array([v.device for v in values], dtype=np.int32),
+        times,
+        times,
+        np.array([v.value for v in values], dtype=np.float64),
+        np.zeros(len(values), dtype=np.uint8),
+    )
+    return tell(made.step(step), [v.device for v in values])
+
+
+def feed(made: Detector, values: Iterable[float], *, every_s: float = 60.0, from_s: float = 0.0) -> list[Told]:
+    """Values of device 0 at an even pace, one a step."""
+    found = []
+    for i, value in enumerate(values):
+        found += [told for _, told in take(made, [Value(0, from_s + i * every_s, value)])]
+    return found
+
+
+def phases(found: Iterable[Told]) -> list[tuple[str, float]]:
+    """What was said when."""
+    return [(told.phase, told.at_s) for told in found]
