@@ -50,6 +50,9 @@ _GAUGES = {
     "connected": "1 while the broker link is up",
     "offset": "Journal offset the pipeline has reached",
     "journal_next": "Journal offset the next delivery gets",
+    "journal_full": "1 while the journal has no space and nothing is acknowledged",
+    "rejected": "Readings the store refused for good",
+    "commit_s": "Duration of the last group commit, seconds",
     "stored_upto": "Journal offset up to which everything is in the store",
     "store_failing": "1 while the store cannot be written",
     "pending": "Notifications that wait",
@@ -74,6 +77,10 @@ def faults_of(seen: Seen) -> list[str]:
     faults, fields = list(seen.status.not_ready), seen.status.fields
     if fields.get("connected", 1.0) == 0.0:
         faults.append("expected a link to the broker, has none; the broker keeps the messages")
+    if fields.get("journal_full", 0.0):
+        faults.append(
+            "expected space for the journal, the disk is full; nothing is acknowledged until there is some"
+        )
     if fields.get("store_failing", 0.0):
         behind = fields.get("offset", 0.0) - fields.get("stored_upto", 0.0)
         faults.append(

@@ -67,17 +67,17 @@ class Health:
             one = seen.get(role)
             if one is None:
                 faults.append(f"{role}: expected a running role, found no sign of it")
+            elif not one.alive and one.age_s <= self.stale_s:
+                faults.append(f"{role}: expected a running process, {one.status.pid} is gone")
             elif not one.alive:
                 faults.append(
-                    f"{role}: expected a heartbeat within {self.stale_s:g} s, last one {one.age_s:.0f} s ago"
+                    f"{role}: expected a heartbeat within {self.stale_s:g} s, got none for {one.age_s:.0f} s"
                 )
             else:
                 faults += [f"{role}: {reason}" for reason in faults_of(one)]
         for cursor, lag in self.lags().items():
             if lag > self.lag_warn:
-                faults.append(
-                    f"cursor {cursor}: {lag} deliveries behind the journal, expected at most {self.lag_warn}"
-                )
+                faults.append(f"cursor {cursor}: expected at most {self.lag_warn} deliveries behind, got {lag}")
         return faults
 
     def lags(self) -> dict[str, int]:
@@ -149,7 +149,9 @@ def build_app(health: Health) -> Starlette:
 
 def serve(health: Health, listener: socket.socket, stop: threading.Event) -> None:
     """Serve the endpoints on `listener`, on this thread, until `stop`."""
-    config = uvicorn.Config(build_app(health), log_config=None, access_log=False, lifespan="off")
+    config = uvicorn.Config(
+        build_app(health), log_config=None, log_level="warning", access_log=False, lifespan="off"
+    )
     server = uvicorn.Server(config)
     threading.Thread(target=_stop_when, args=(server, stop), name="health-stop", daemon=True).start()
     try:

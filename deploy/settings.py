@@ -16,7 +16,6 @@ from dashboards.console.settings import ConsoleSettings
 from deploy.clock import ClockSettings
 from deploy.errors import SettingsError
 from deploy.secrecy import MASK, is_secret, mask_text
-from devices.database import sqlite_url
 from ingest.journal import JournalSettings
 from ingest.mqtt_settings import MqttSettings
 from ingest.timeseries.embedded import EmbeddedSettings
@@ -164,11 +163,13 @@ class Settings:
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the operations database, with its password; never print it."""
+        from devices.database import sqlite_url  # noqa: PLC0415  sqlalchemy is slow, and ingest does without
+
         if not self.database.url:
             return sqlite_url(self.data.dir / "operations.db")
         if not self.database.password:
             return self.database.url
-        from sqlalchemy.engine import make_url  # noqa: PLC0415  slow, and not every command needs it
+        from sqlalchemy.engine import make_url  # noqa: PLC0415
 
         return (
             make_url(self.database.url).set(password=self.database.password).render_as_string(hide_password=False)
