@@ -101,6 +101,7 @@ def open_existing(url: str) -> Engine:
     except (OperationalError, DatabaseError) as error:
         raise SchemaError(f"database {shown}: {_first_line(error)}; nothing was read") from error
     if here != head():
+        engine.dispose()
         raise SchemaError(
             f"database {shown}: expected revision {head()}, got {here or 'none'}; "
             "'undercity run' brings it up to date"
