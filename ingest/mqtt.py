@@ -3,7 +3,7 @@
 From: the broker, through `ingest.mqtt_client`. To: the journal, one append per read, and control records with it:
 the link going down and up, and the passing of time while nothing comes.
 
-    read what has come ─▶ append, one commit ─▶ acknowledge, one write ─▶ (many come: let them gather, up to 5 ms)
+    read what has come ─▶ append, one commit ─▶ acknowledge, one write ─▶ (many come: let them gather a little)
                               │ no space
                               └▶ keep it in hand, acknowledge nothing, keep the link alive, try again
 """
@@ -285,7 +285,7 @@ class IngestWorker:
         """Leave in good order: what is journalled is acknowledged, the session stays."""
         self._take(client)
         self._commit(client)
-        client.disconnect()
+        client.leave()
         deadline = time.monotonic() + _GOODBYE_S
         while client.lost is None and time.monotonic() < deadline:
             client.keep_alive()

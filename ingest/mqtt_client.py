@@ -150,12 +150,22 @@ class StockClient(Client):
             self.refused, self.lost = True, f"expected to be let in, got: {reason}"
             return
         self.session_present = flags.session_present
+        self._subscribe()
+
+    def _subscribe(self) -> None:
         if self.settings.share_group:
             # A session that once subscribed alone would get everything twice.
             self.unsubscribe(list(self.settings.subscriptions))
         # At QoS 2 paho would confirm a message before it is in the journal; the broker sends those at QoS 1.
         options = SubscribeOptions(qos=1)
         self.subscribe([(pattern, options) for pattern in self.settings.filters])
+
+    def leave(self, *, for_good: bool = False) -> None:
+        """Say goodbye; the broker keeps our session and what comes for it, unless `for_good`."""
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+        if for_good:
+            properties.SessionExpiryInterval = 0
+        self.disconnect(properties=properties)
 
     def _subscribed(
         self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None

@@ -48,7 +48,7 @@ class MqttSettings:
     max_packet_bytes: int = 1_048_576
     share_group: str = ""
     subscriptions: tuple[str, ...] = subscriptions("up")
-    commit_max_delay_ms: float = 5.0
+    commit_max_delay_ms: float = 10.0
     commit_max_messages: int = 10_000
     commit_max_bytes: int = 4_194_304
     reconnect_min_s: float = 0.5

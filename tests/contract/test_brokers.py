@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from deploy.brokers import (
     CONFIGURATION,
@@ -202,6 +204,18 @@ def test_in_production_a_device_speaks_for_itself_alone(production, tmp_path):
         assert _publish(production, "undercity-ingest", TOPIC) == "refused"
         assert _publish(production, "undercity-command", "city/pudong/water_pressure/WP-0412/down") == "taken"
         until(lambda: worker.stats.received == 2, "what was allowed")
+
+
+def test_who_sends_more_than_we_take_is_told_so(mosquitto):
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
+    reasons = []
+    client.on_disconnect = lambda _client, _data, _flags, reason, _properties: reasons.append(str(reason))
+    client.connect("127.0.0.1", mosquitto.port)
+    client.loop_start()
+    client.publish(TOPIC, b"x" * 2_000_000, qos=1)
+    until(lambda: reasons, "the broker to end the connection")
+    client.loop_stop()
+    assert reasons == ["Packet too large"]
 
 
 def test_limits_are_stated_in_one_place():

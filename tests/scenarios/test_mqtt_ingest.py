@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 
 from deploy.brokers import MosquittoBroker
 from ingest.journal import LINK, TICK, Journal
-from ingest.mqtt import REFUSED
+from ingest.mqtt import REFUSED, utc_us
+from ingest.mqtt_retire import retire_surplus
 from tests.support.broker import (
     Publisher,
     authority,  # noqa: F401
@@ -199,6 +200,25 @@ def test_two_workers_of_a_group_share_the_load_without_losing_any(mosquitto, tmp
         until(lambda: first.stats.acked + second.stats.acked >= len(sent), "all messages")
     assert Counter(payloads_in(path)) == Counter(sent)
     assert min(first.stats.received, second.stats.received) > 0
+
+
+def test_with_fewer_workers_nothing_waits_for_those_that_are_gone(mosquitto, tmp_path):
+    path = tmp_path / "journal.db"
+    settings = quick_settings(mosquitto.port, share_group="ingest")
+    with working(settings, path, index=0), working(settings, path, index=1), working(settings, path, index=2):
+        pass
+    before, after = numbered(600), numbered(300, start=600)
+    publish(mosquitto.port, TOPIC, before)
+    journal = Journal(path)
+    assert retire_surplus(settings, journal, 1, now=utc_us) == 2
+    assert 0 < len(payloads_in(path)) < len(before)
+    assert retire_surplus(settings, journal, 1, now=utc_us) == 0
+    journal.close()
+    with working(settings, path, index=0) as worker:
+        publish(mosquitto.port, TOPIC, after)
+        until(lambda: len(payloads_in(path)) >= 900, "what waited and what is new")
+        assert worker.stats.received >= len(after)
+    assert Counter(payloads_in(path)) == Counter(before + after)
 
 
 @pytest.fixture

@@ -44,7 +44,11 @@ def authority(tmp_path: Path) -> Path:
     """A folder with a throw-away certificate authority and a server's certificate for 127.0.0.1."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    folder = tmp_path / "certs"
+    return make_authority(tmp_path / "certs")
+
+
+def make_authority(folder: Path) -> Path:
+    """Fill `folder` with ca.crt, server.crt and server.key, good for two days and 127.0.0.1."""
     folder.mkdir()
     (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
     sign = ["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from paho.mqtt.client import Client
@@ -155,6 +155,26 @@ def test_many_messages_share_commits_within_their_bounds():
         until(lambda: worker.stats.acked == 1_000, "all messages")
     assert len(journal.messages()) == 1_000
     assert max(sizes) <= 101  # the link's own record may ride along
+
+
+def test_what_is_kept_in_hand_is_bounded_while_the_journal_takes_nothing():
+    journal = FakeJournal()
+
+    def script(peer):
+        until(lambda: journal.stored[-1:] and journal.stored[-1].payload == b"up", "the link to be up")
+        journal.refusal = JournalFull("no space")
+        flood = b"\x30\x05\x00\x02ab\x00" * 200  # QoS 0 knows no window
+        with suppress(OSError):
+            for _ in range(2_000):
+                peer.send(flood)
+
+    limits = {"commit_max_messages": 100, "receive_maximum": 10, "keepalive_s": 1}
+    with scripted_broker(script) as port, at_work(port, journal, **limits) as worker:
+        until(lambda: worker.stats.reconnects, "the link to be given up")
+        assert worker.stats.received <= 500
+        journal.refusal = None
+        until(lambda: not worker.stats.journal_full, "the journal to take it")
+    assert len(journal.messages()) >= 400
 
 
 def test_our_clock_never_runs_back_in_the_journal(tmp_path):
