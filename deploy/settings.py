@@ -18,8 +18,7 @@ from deploy.errors import SettingsError
 from deploy.secrecy import MASK, is_secret, mask_text
 from ingest.journal import JournalSettings
 from ingest.mqtt_settings import MqttSettings
-from ingest.timeseries.embedded import EmbeddedSettings
-from ingest.timeseries.influx import InfluxSettings
+from ingest.timeseries.settings import EmbeddedSettings, InfluxSettings
 from ingest.timeseries.sink import SinkSettings
 from processors.engines.local import EngineSettings
 from processors.notify.settings import NotifySettings

@@ -12,7 +12,6 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -20,36 +19,14 @@ import structlog
 
 from devices.readings import Batch, Float64, Int32, Quality, UInt8
 from devices.spec import Kind
-from ingest.errors import StoreError, StoreUnavailable
+from ingest.errors import StoreUnavailable
 from ingest.timeseries import embedded_reads, housekeeping
 from ingest.timeseries.ports import History, Latest, Rejected, Written
 from ingest.timeseries.rows import Rows, admit, merged
+from ingest.timeseries.settings import EmbeddedSettings
 from ingest.timeseries.tables import KindTable, create_schema
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedSettings:
-    """Where the store's file lives and what it may use.
-
-    `path`: the file; a relative one lies in the data folder. `memory_limit_mb`, `threads`: what queries may use.
-    `wal_mb`: the write-ahead log is folded into the file when it grows beyond this. `sort_rows`: closed days are
-    sorted in pieces of about so many rows, during which a write waits. `snapshot_rows`: the newest values are
-    saved after so many rows, so that a start reads no more than these.
-    """
-
-    path: Path = Path("readings.duckdb")
-    memory_limit_mb: int = 256
-    threads: int = 2
-    wal_mb: int = 32
-    sort_rows: int = 1_000_000
-    snapshot_rows: int = 4_000_000
-
-    def __post_init__(self) -> None:
-        for name, least in (("memory_limit_mb", 64), ("threads", 1), ("wal_mb", 1), ("sort_rows", 1000)):
-            if getattr(self, name) < least:
-                raise StoreError(f"embedded.{name}: expected at least {least}, got {getattr(self, name)}")
 
 
 class EmbeddedStore:

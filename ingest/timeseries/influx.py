@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
@@ -27,12 +24,12 @@ from urllib3.exceptions import HTTPError
 
 from devices.readings import Batch
 from devices.spec import Kind
-from ingest.errors import StoreError, StoreUnavailable
+from ingest.errors import StoreUnavailable
 from ingest.timeseries import influx_reads
 from ingest.timeseries.lines import LineBuilder, line_time_ns, refused
 from ingest.timeseries.ports import History, Latest, Rejected, Written
-from ingest.timeseries.retry import RetryPolicy
 from ingest.timeseries.rows import admit, merged
+from ingest.timeseries.settings import InfluxSettings
 
 CURSOR = "undercity_cursor"
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -45,48 +42,6 @@ _OURS = {
     403: "the token may not do this",
     404: "the bucket or organisation does not exist",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InfluxSettings:
-    """Where InfluxDB answers. The token is read from `token_file`, else from the variable `token_env`.
-
-    `url`: the server. `org`, `bucket`: where readings lie in it. `timeout_s`: patience with one request.
-    `request_lines`: a write is cut into requests of so many lines. `gzip_level`: 0 sends plain text.
-    """
-
-    url: str = "http://127.0.0.1:8086"
-    org: str = "undercity"
-    bucket: str = "raw"
-    token_file: Path | None = None
-    token_env: str = "INFLUX_TOKEN"  # noqa: S105  the variable's name
-    timeout_s: float = 10.0
-    gzip_level: int = 1
-    request_lines: int = 10_000
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-
-    def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise StoreError(f"influx.url: expected http:// or https://, got {self.url}")
-        if self.timeout_s <= 0 or self.request_lines < 1 or not 0 <= self.gzip_level <= 9:
-            raise StoreError(
-                "influx: expected timeout_s > 0, request_lines >= 1 and gzip_level 0 to 9, "
-                f"got {self.timeout_s}, {self.request_lines} and {self.gzip_level}"
-            )
-
-    def token(self) -> str:
-        """The token; StoreError when there is none."""
-        if self.token_file is not None:
-            try:
-                return self.token_file.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise StoreError(
-                    f"influx.token_file {self.token_file}: {error.strerror}; cannot sign in"
-                ) from error
-        token = os.environ.get(self.token_env, "").strip()
-        if not token:
-            raise StoreError(f"influx: expected a token in {self.token_env} or influx.token_file, got none")
-        return token
 
 
 class InfluxStore:
