@@ -101,7 +101,7 @@ def _leaves(command: _Command, path: str) -> Iterator[tuple[str, _Command]]:
 
 def _parameter(one: _Parameter) -> tuple[str, str, str]:
     is_option = one.param_type_name == "option"
-    name = ", ".join(f"`{word}`" for word in one.opts) if is_option else f"`{one.human_readable_name}`"
+    name = ", ".join(f"`{word}`" for word in one.opts) if is_option else f"`{one.name}`"
     default = one.default
     shown = "" if default in (None, "", False, ()) or callable(default) else f"`{default}`"
     return name, str(getattr(one, "help", "") or ""), shown
