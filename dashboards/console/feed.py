@@ -6,6 +6,7 @@ From: the blocking ports. To: the pages and the live hub. Two hundred open pages
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -122,6 +123,11 @@ class Feed:
         """All registered devices."""
         return await self._fleet.get()
 
+    async def know_names(self) -> None:
+        """Have `known_fleet` filled, if the registry can be read: alerts are shown with their sites."""
+        with contextlib.suppress(UndercityError):
+            await self.fleet()
+
     async def kind_now(self, kind: str) -> KindNow:
         """Every device of `kind` with its newest values and state."""
         fleet, latest = await self.fleet(), await self._latest[kind].get()
@@ -136,6 +142,7 @@ class Feed:
         return self.known_fleet
 
     async def _read_alerts(self) -> AlertsNow:
+        await self.know_names()
         return await self.call(self._alerts_now)
 
     def _alerts_now(self) -> AlertsNow:

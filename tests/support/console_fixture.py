@@ -1,4 +1,4 @@
-"""A city in memory for the console's tests, and to look at: `python -m tests.support.console_fixture --port 8400`.
+"""A city in memory for the console's tests; to look at it: `python -m tests.support.console_fixture --port 8400`.
 
 It keeps what the ports promise and nothing more; `raise_alert`, `clear_alert`, `stop` and `report` make things happen.
 """
@@ -141,13 +141,15 @@ class FakeCity:
     def kinds(self) -> Mapping[str, Kind]:
         return self._kinds
 
-    def latest(self, kind: Kind, now_us: int) -> Latest:
+    def latest(self, kind: Kind, now_us: int) -> Latest:  # noqa: ARG002  the port's shape
         self.asked += 1
         if self.store_fails:
             raise StoreUnavailable("store: it is switched off for this test")
         with self._lock:
             found = self._latest[kind.name]
-            assert found.time_us is not None and found.values is not None and found.quality is not None
+            assert found.time_us is not None
+            assert found.values is not None
+            assert found.quality is not None
             return Latest(kind, found.devices, found.time_us.copy(), found.values.copy(), found.quality.copy())
 
     def history(
@@ -177,7 +179,8 @@ class FakeCity:
         found = self._fleet.find(device)
         assert found
         latest = self._latest[found[0].kind.name]
-        assert latest.time_us is not None and latest.values is not None
+        assert latest.time_us is not None
+        assert latest.values is not None
         with self._lock:
             latest.time_us[found[1]] = self.now()
             latest.values[found[1], found[0].kind.column(quantity)] = value
@@ -362,8 +365,10 @@ def main() -> None:
     for number, kind in enumerate(city.kinds().values()):
         ids = city.fleet().kinds[kind.name].ids
         for at, use in enumerate(kind.detectors[:4]):
-            quantity = use.quantity
-            observed = quantity.plausible[1] * 0.97 if quantity else 960.0
+            observed = (
+                use.params.get("high", use.params.get("low", 0.0)) * (1.2 if "high" in use.params else 0.8)
+                or 960.0
+            )
             alert = city.raise_alert(
                 ids[3 + 7 * at + number], use.rule, observed=observed, ago_s=240 + 1900 * at + 60 * number
             )

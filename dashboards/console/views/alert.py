@@ -23,6 +23,7 @@ _BODY_MAX = 2_000
 async def alert(request: Request) -> Response:
     """One alert's page: `GET /alerts/{alert}`."""
     console, shown = console_of(request), shown_of(request)
+    await console.feed.know_names()
     Query(request, ())
     found = await _known(request)
     kind = console.feed.kinds.get(found.kind)

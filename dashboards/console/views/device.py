@@ -25,6 +25,7 @@ _ALERTS = 50
 async def device(request: Request) -> Response:
     """One device's page: `GET /devices/{device}`."""
     console, shown = console_of(request), shown_of(request)
+    await console.feed.know_names()
     query = Query(request, ("hours",))
     hours = query.one_of("hours", RANGES, "6")
     found = await known_device(console, request.path_params["device"])
