@@ -59,11 +59,12 @@ def _piece(db: duckdb.DuckDBPyConnection, table: KindTable, first_us: int, most:
 
 
 def _rewrite(db: duckdb.DuckDBPyConnection, table: KindTable, start_us: int, end_us: int) -> None:
-    within = "time >= make_timestamp($start::BIGINT) AND time < make_timestamp($end::BIGINT)"
+    # Only sorted rows have no number, which tells the new from the old.
+    old = "time >= make_timestamp($start::BIGINT) AND time < make_timestamp($end::BIGINT) AND written > 0"
     span = {"start": start_us, "end": end_us}
-    db.execute(f"CREATE OR REPLACE TEMP TABLE piece AS FROM {table.sql} WHERE {within}", span)
-    db.execute(f"DELETE FROM {table.sql} WHERE {within}", span)  # noqa: S608
     db.execute(
-        f"INSERT INTO {table.sql} BY NAME SELECT * REPLACE (0 AS written) FROM piece ORDER BY device, time"  # noqa: S608
+        f"INSERT INTO {table.sql} BY NAME SELECT * REPLACE (0 AS written) FROM {table.sql} WHERE {old} "  # noqa: S608
+        "ORDER BY device, time",
+        span,
     )
-    db.execute("DROP TABLE piece")
+    db.execute(f"DELETE FROM {table.sql} WHERE {old}", span)  # noqa: S608

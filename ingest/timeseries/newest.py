@@ -7,12 +7,26 @@ appended without looking for a stored one. Safe to read from any thread.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 
 from devices.readings import Float64, Int32, Int64, UInt8
 
 NEVER = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """What some devices said last up to `now_us`: (m,) ascending ordinals; time, value, quality (m, q) each.
+
+    `names`: the q quantities.
+    """
+
+    now_us: int
+    names: tuple[str, ...]
+    devices: Int32
+    parts: tuple[Int64, Float64, UInt8]
 
 
 class Newest:
@@ -24,6 +38,7 @@ class Newest:
 
     def __init__(self, devices: int, quantities: int) -> None:
         self.lock = threading.Lock()
+        self.as_of: AsOf | None = None
         self._devices = devices
         self._quantities = quantities
         self._allocate(max(devices, 16))
@@ -67,8 +82,9 @@ class Newest:
             self._allocate(max(devices, 16, known * 3 // 2))
             self._devices = devices
             self._row_us[:known] = old[0]
-            for new, before in zip((self._time_us, self._values, self._quality), old[1:], strict=True):
-                new[:known, :columns] = before
+            self._time_us[:known, :columns] = old[1]
+            self._values[:known, :columns] = old[2]
+            self._quality[:known, :columns] = old[3]
 
     def put(self, device: Int32, time_us: Int64, values: Float64, quality: UInt8, columns: list[int]) -> None:
         """Take stored rows, one per device and time: (n,) ordinals and times, (n, columns) values, quality."""
@@ -88,5 +104,6 @@ class Newest:
     def forget(self, before_us: int) -> None:
         """Values older than `before_us` were deleted."""
         with self.lock:
+            self.as_of = None
             gone = self.time_us < before_us
             self.time_us[gone], self.values[gone], self.quality[gone] = NEVER, np.nan, 0

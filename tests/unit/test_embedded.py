@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ingest.errors import StoreError, StoreUnavailable
+from ingest.timeseries import embedded_reads
 from ingest.timeseries.embedded import EmbeddedSettings, EmbeddedStore
 from tests.support import store_writer
 from tests.support.series import DAY, HOUR, SECOND, Row, batch_of, fleet_of, kind_of
@@ -78,6 +79,28 @@ def test_a_start_reads_the_snapshot_and_what_came_after_it(tmp_path: Path) -> No
     assert found.values is not None
     assert found.values.tolist() == [[9.0, 3.6], [1.0, 3.6]]
     again.close()
+    store.close()
+
+
+def test_a_clock_ahead_of_ours_costs_one_look_into_the_file_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, fleet = EmbeddedStore(settings(tmp_path)), fleet_of(WELL, ["A", "B", "C"])
+    store.write([batch_of(fleet, [(d, T, {"level_m": 1}) for d in "ABC"])], 1)
+    store.write([batch_of(fleet, [(d, T + DAY, {"level_m": 2}) for d in "AC"])], 2)
+    looks: list[int] = []
+    read = embedded_reads._read_as_of
+    monkeypatch.setattr(embedded_reads, "_read_as_of", lambda *given: looks.append(given[3] - T) or read(*given))
+
+    def ask(now_us: int) -> list[float]:
+        found = store.latest(WELL, now_us)
+        assert found.values is not None
+        return found.values[:, 0].tolist()
+
+    seconds = (1, 2, 60, 61, 30)
+    assert [ask(T + s * SECOND) for s in seconds] == [[1.0] * 3] * 5
+    assert looks == [1 * SECOND, 61 * SECOND, 30 * SECOND]
+    assert ask(T + DAY) == [2.0, 1.0, 2.0]
     store.close()
 
 
