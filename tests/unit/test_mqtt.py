@@ -42,6 +42,9 @@ class FakeJournal:
     def read(self, *_, **__):
         return []
 
+    def has_link(self):
+        return any(one.payload == b"up" for one in self.stored)
+
     def messages(self):
         return [(one.topic, one.payload) for one in self.stored if not one.topic.startswith(CONTROL)]
 
@@ -69,7 +72,7 @@ def test_nothing_is_acknowledged_before_the_journal_has_it(bulk, error):
 
     def script(peer):
         if not heard:
-            until(lambda: journal.stored[-1:] and journal.stored[-1].payload == b"up", "the link to be up")
+            until(journal.has_link, "the link to be up")
             journal.refusal = error
             peer.send(ONE)
             heard.append(peer.listen())
@@ -93,7 +96,7 @@ def test_a_message_in_hand_outlives_its_connection_but_its_packet_id_does_not():
 
     def script(peer):
         if not heard:
-            until(lambda: journal.stored[-1:] and journal.stored[-1].payload == b"up", "the link to be up")
+            until(journal.has_link, "the link to be up")
             journal.refusal = JournalFull("no space")
             peer.send(ONE)
             heard.append(peer.listen())
@@ -161,7 +164,10 @@ def test_what_is_kept_in_hand_is_bounded_while_the_journal_takes_nothing():
     journal = FakeJournal()
 
     def script(peer):
-        until(lambda: journal.stored[-1:] and journal.stored[-1].payload == b"up", "the link to be up")
+        until(journal.has_link, "the link to be up")
+        if worker.stats.reconnects:
+            peer.listen()
+            return
         journal.refusal = JournalFull("no space")
         flood = b"\x30\x05\x00\x02ab\x00" * 200  # QoS 0 knows no window
         with suppress(OSError):

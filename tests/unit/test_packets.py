@@ -148,6 +148,7 @@ def test_a_topic_that_is_no_text_is_refused_and_acknowledged():
         (b"\x32\xff\xff\xff\xff\x01", "four bytes"),
         (b"\x32\x01\x00\x00", "length 1"),
         (b"\x32\x05\x00\x09ab\x00", "topic of 9 bytes"),
+        (b"\x32\x05\x00\x01a\x00\x01", "topic of 1 bytes in 5"),
         (b"\x36\x06\x00\x01a\x00\x01\x00", "QoS 3"),
         (b"\x32\x05\x00\x00\x00\x01\x00", "alias"),
         (b"\x32\x06\x00\x01a\x00\x01\x09", "properties"),
