@@ -225,3 +225,10 @@ def test_the_outbox_never_holds_a_url(database: Engine) -> None:
     (message,) = Outbox(database, SETTINGS).messages()
     assert message.key.address == "chat"
     assert "s3cr3t" not in repr(message) + repr(secret) + repr(NotifySettings(addresses=(secret,)))
+
+
+def test_the_same_update_twice_in_one_batch_counts_once(book: AlertBook) -> None:
+    twice = finding(phase="update", offset=20)
+    changes = book.apply([finding(), twice, twice], offset=21)
+    assert [change.step for change in changes] == ["raise", "update"]
+    assert book.active()[0].updates == 1
