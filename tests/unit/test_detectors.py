@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -423,3 +425,16 @@ def test_growing_keeps_what_is_known():
     feed(made, [11, 11])
     made.grow(np.full(5, CADENCE_S), np.zeros(5, dtype=np.int64))
     assert phases(feed(made, [11], from_s=120)) == [("raise", 120)]
+
+
+MANUAL = Path(__file__).parents[2] / "deploy/docs/detection.md"
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_the_manual_names_every_parameter_with_its_default(name):
+    section = MANUAL.read_text(encoding="utf-8").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|", section, re.MULTILINE)
+    defaults = {key: math.nan if text in {"required", "none"} else float(text) for key, text in rows}
+    assert defaults == pytest.approx(dict(load()[name].PARAMS), nan_ok=True)
+    assert "Cannot see:" in section
+    assert "Source:" in section
