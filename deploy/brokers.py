@@ -92,6 +92,7 @@ class _ProcessBroker:
         self.users = dict(users or {})
         self.log_path = folder / "broker.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -111,6 +112,14 @@ class _ProcessBroker:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
             )
+        # However we end, the pipe closes and the broker ends too: no demo leaves one behind.
+        self._guard = subprocess.Popen(
+            ["sh", "-c", 'read _; kill "$0"', str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self._wait_until_it_answers()
         return self
 
@@ -160,10 +169,14 @@ class _ProcessBroker:
         self._forget()
 
     def _forget(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-        self._process = None
+        if self._guard is not None:
+            self._guard.kill()  # before the number of the broker's process can become another's
+            self._guard.wait()
+        for process in (self._process, self._guard):
+            if process is not None and process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+        self._process = self._guard = None
 
     def _log_tail(self) -> str:
         with contextlib.suppress(OSError):

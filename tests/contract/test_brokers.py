@@ -7,8 +7,10 @@ import base64
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -87,6 +89,20 @@ def test_stopping_twice_changes_nothing_and_frees_the_port(broker, tmp_path):
     broker.stop()
     assert broker.pid is None
     broker.start()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_broker_ends_with_us_even_if_we_are_killed(kind, tmp_path):
+    if kind == "mosquitto" and mosquitto_path() is None:
+        pytest.skip("mosquitto is not installed")
+    lines = ["import sys, time; from pathlib import Path", f"from deploy.brokers import {KINDS[kind].__name__}"]
+    lines += [f"print({KINDS[kind].__name__}(Path(sys.argv[1])).start().pid, flush=True)", "time.sleep(60)"]
+    command = [sys.executable, "-c", "\n".join(lines), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
+        pid = int(owner.stdout.readline())
+        assert psutil.pid_exists(pid)
+        owner.kill()
+    until(lambda: not psutil.pid_exists(pid), "the broker to end")
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
