@@ -224,7 +224,7 @@ def _explained(payload: bytes, error: Exception) -> PayloadError:
             offset = whole.start
         return PayloadError("json v1: expected UTF-8, got other bytes; nothing was used", offset=offset)
     if found := re.search(r"\(byte (\d+)\)", text):
-        offset = int(found.group(1))
+        offset = int(found.group(1)) - text.count("trailing")  # there the parser points one byte further
         got = payload[offset : offset + 12]
         reason = text.partition(" (byte")[0].removeprefix("JSON is malformed: ")
         return PayloadError(f"json v1: expected JSON, got {reason} at {got!r}; nothing was used", offset=offset)
