@@ -29,7 +29,8 @@ SOURCE_UID: Final = "undercity-influx"
 SOURCE: Final = dashboard.DataSourceRef(type_val=SOURCE_TYPE, uid="${source}")
 TAG: Final = "undercity"
 LANGUAGES: Final = ("zh", "en")
-_GREY, _SLATE, _ORANGE, _RED = "#8b959e", "#2f4b66", "#c96a00", "#c4162a"
+_COLUMNS: Final = 24  # of Grafana's grid
+_SLATE, _ORANGE, _RED = "#2f4b66", "#c96a00", "#c4162a"
 
 UNITS: Final[Mapping[str, str]] = {
     "kPa": units.Kilopascals,
@@ -120,7 +121,19 @@ def build_all(
     words = _Words(language)
     boards = [_overview(kinds, words, time_zone)]
     boards += [_kind_board(kind, words, time_zone) for _, kind in sorted(kinds.items())]
-    return [json.loads(encoder.JSONEncoder(sort_keys=True).encode(board)) for board in boards]
+    return [_flowed(json.loads(encoder.JSONEncoder(sort_keys=True).encode(board))) for board in boards]
+
+
+def _flowed(board: dict[str, Any]) -> dict[str, Any]:
+    """The board with its panels set from left to right, line by line, none over another."""
+    x = y = tallest = 0
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        if panel["type"] == "row" or x + place["w"] > _COLUMNS:
+            x, y, tallest = 0, y + tallest, 0
+        place["x"], place["y"] = x, y
+        x, tallest = x + place["w"], max(tallest, place["h"])
+    return board
 
 
 def uid(kind: str) -> str:

@@ -36,7 +36,8 @@ ARGS = [
 SETTINGS = ConsoleSettings(port=0, alerts_every_s=0.2, values_every_s=0.5)
 WATCH = """
 window.violations = [];
-document.addEventListener("securitypolicyviolation", (e) => window.violations.push(e.violatedDirective + " " + e.blockedURI));
+const note = (e) => window.violations.push(e.violatedDirective + " " + e.blockedURI);
+document.addEventListener("securitypolicyviolation", note);
 """
 
 
