@@ -127,6 +127,13 @@ def test_the_level_does_not_learn_the_fault_and_knows_normal_when_it_returns():
     assert found[1].expected == 50
 
 
+def test_a_gap_in_the_data_starts_the_sums_anew():
+    leak = detector("cusum", slack=4, limit=60, learn=5)
+    # Without the gap the third 370 would raise; after it, three more are needed.
+    found = [*feed(leak, [410] * 10 + [370, 370]), *feed(leak, [370, 370, 370], from_s=660 + 181)]
+    assert phases(found) == [("raise", 841 + 120)]
+
+
 def test_a_level_that_stays_is_accepted_and_learned():
     leak = detector("cusum", slack=1, limit=10, learn=3, accept_s=3600)
     assert phases(feed(leak, [50.0] * 5 + [40.0] * 200)) == [("raise", 420), ("clear", 420 + 3600)]
@@ -332,6 +339,13 @@ def test_a_clock_set_back_keeps_what_is_raised_and_lets_it_clear_on_the_new_cloc
     (clear,) = feed(made, normal, from_s=0)[:1]
     assert (clear.phase, clear.onset_s) == ("clear", first[0].onset_s)
     assert 0 <= clear.at_s < 1_000_000
+
+
+def test_a_clock_set_back_on_the_way_to_normal_starts_the_clear_delay_anew():
+    high = detector("limit", high=10, clear_s=120)
+    feed(high, [11, 5], from_s=1_000_000)
+    high.forget(np.array([0]))
+    assert phases(feed(high, [5, 5, 5])) == [("clear", 120)]
 
 
 def sequences() -> st.SearchStrategy[list[list[tuple[float, float]]]]:
