@@ -14,10 +14,15 @@ from devices.errors import UndercityError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockSettings:
-    """`speed`: city seconds per real second; other than 1 for the demo only. `epoch_us`: where both clocks met."""
+    """Real time, unless a demo wants another.
+
+    `speed`: city seconds per real second; other than 1 for the demo only. `city_us`: what the city's clock showed when
+    the real one showed `real_us`, both UTC microseconds.
+    """
 
     speed: float = 1.0
-    epoch_us: int = 0
+    city_us: int = 0
+    real_us: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.speed <= 100_000:
@@ -31,13 +36,14 @@ class Clock:
     settings: ClockSettings
 
     def __call__(self) -> int:
+        """The time now."""
         real = time.time_ns() // 1000
-        if self.settings.speed == 1.0:
+        settings = self.settings
+        if settings.speed == 1.0 and settings.city_us == settings.real_us:
             return real
-        return self.settings.epoch_us + int((real - self.settings.epoch_us) * self.settings.speed)
+        return settings.city_us + int((real - settings.real_us) * settings.speed)
 
-    def real(self, city_us: int) -> int:
-        """The real time at which this clock shows `city_us`."""
-        if self.settings.speed == 1.0:
-            return city_us
-        return self.settings.epoch_us + int((city_us - self.settings.epoch_us) / self.settings.speed)
+    def real_s(self, city_us: int) -> float:
+        """Unix time at which this clock shows `city_us`."""
+        settings = self.settings
+        return (settings.real_us + (city_us - settings.city_us) / settings.speed) / 1e6

@@ -162,6 +162,7 @@ class Processor:
             late=stats.late,
             refused=stats.refused,
             findings=stats.findings,
+            devices=sum(map(len, self.pipeline.fleet.kinds.values())),
             offset=self.pipeline.offset,
             journal_next=self._journal.end(),
             stored_upto=self._sink.written,

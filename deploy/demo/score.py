@@ -1,7 +1,8 @@
 """The demo's score: what was published against what was stored, what went wrong against what was noticed.
 
-Pure: lists in, numbers out. A fault counts as detected when an alert of one of its rules, on its device (or its
-gateway), begins between the fault's begin and `grace_s` after its end. An alert that no fault explains is false.
+Pure: lists in, numbers out. A fault counts as detected when an alert of one of its rules, on its device, is raised
+between the fault's begin and `grace_s` after its end. What rises on the device until `aftermath_s` after the end is
+the fault's doing too: a value that springs back is a step. An alert that no fault explains is false.
 """
 
 from __future__ import annotations
@@ -50,7 +51,12 @@ class Detection:
 
 
 def detection(
-    injected: Sequence[Injected], noticed: Sequence[Noticed], *, grace_s: float, end_us: int
+    injected: Sequence[Injected],
+    noticed: Sequence[Noticed],
+    *,
+    grace_s: float,
+    end_us: int,
+    aftermath_s: float = 0.0,
 ) -> Detection:
     """Compare; faults that had less than `grace_s` before the run's end are not counted as missed."""
     result = Detection()
@@ -72,7 +78,8 @@ def detection(
         result.detected += 1
         hits[fault.fault] += 1
         result.delays_s.append((alert.raised_us - fault.start_us) / 1e6)
-    result.false = [a for a in noticed if not _explained(a, injected, grace_us)]
+    after_us = int(max(grace_s, aftermath_s) * 1e6)
+    result.false = [a for a in noticed if not _explained(a, injected, after_us)]
     result.by_fault = {name: (hits[name], count) for name, count in sorted(faults.items())}
     return result
 
@@ -91,7 +98,9 @@ def _first(noticed: Iterable[Noticed], fault: Injected, grace_us: int) -> Notice
 def _explained(alert: Noticed, injected: Iterable[Injected], grace_us: int) -> bool:
     """A fault may set off more than its own rules: a frozen value is also a flat one; that is no false alarm."""
     return any(
-        fault.rules and fault.device == alert.device and fault.start_us <= alert.raised_us <= fault.end_us + grace_us
+        fault.rules
+        and fault.device == alert.device
+        and fault.start_us <= alert.raised_us <= fault.end_us + grace_us
         for fault in injected
     )
 

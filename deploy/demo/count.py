@@ -1,0 +1,62 @@
+"""Counts, after the run, what the store holds and what the alert book says; reads the files themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from deploy.demo.score import Injected, Noticed
+from deploy.settings import Settings
+from deploy.wiring import open_database
+from devices.simulator.faults import Labelled
+from processors.alerts.alert import Alert
+from processors.alerts.book import AlertBook
+
+_ALERTS_MAX = 1_000_000
+
+
+def stored_rows(path: Path) -> Iterator[tuple[str, int]]:
+    """(device, event time us) of every row of every kind in the embedded store, which nobody else has open."""
+    with duckdb.connect(str(path), read_only=True) as db:
+        tables = db.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'kind'").fetchall()
+        for (kind,) in tables:
+            quoted = '"' + str(kind).replace('"', '""') + '"'
+            rows = db.execute(
+                f"SELECT d.id, epoch_us(k.time) FROM kind.{quoted} k "  # noqa: S608  the name is quoted
+                "JOIN device d ON d.kind = ? AND d.ordinal = k.device",
+                [kind],
+            )
+            while part := rows.fetchmany(10_000):
+                yield from part
+
+
+def alerts_of(settings: Settings) -> list[Alert]:
+    """Every alert in the book."""
+    database = open_database(settings)
+    try:
+        return AlertBook(database).recent(_ALERTS_MAX)
+    finally:
+        database.dispose()
+
+
+def quarantined(settings: Settings) -> int:
+    """How many deliveries lie in quarantine."""
+    from ingest.quarantine import Quarantine  # noqa: PLC0415
+
+    database = open_database(settings)
+    try:
+        return sum(Quarantine(database).counts().values())
+    finally:
+        database.dispose()
+
+
+def noticed(alert: Alert) -> Noticed:
+    """An alert as the score needs it."""
+    return Noticed(alert.device, alert.kind, alert.rule, alert.onset_us, alert.raised_us)
+
+
+def injected(label: Labelled) -> Injected:
+    """A label as the score needs it."""
+    return Injected(label.device, label.kind, label.fault, label.start_us, label.end_us, label.rules)

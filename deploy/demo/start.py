@@ -1,0 +1,43 @@
+"""When a demo city's day begins, and how far ahead its faults are planned."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from deploy.demo.system import Plan
+from deploy.errors import DeployError
+
+_ZONE = ZoneInfo("Asia/Shanghai")
+_MORNING = 10  # o'clock: kitchens are about to start, so every kind has something to show
+_AHEAD_H = 24.0
+
+
+def plan_for(folder: Path, *, devices: int, seed: int, speed: float, port: int, for_s: float | None) -> Plan:
+    """The plan of one run; DeployError for a speed or a folder that cannot be used.
+
+    A fast city begins at ten in the morning of today, a real-time one now.
+    """
+    if not 1 <= speed <= 3600:
+        raise DeployError(f"--speed: expected 1 to 3600, got {speed:g}; nothing was started")
+    if (folder / "data").exists():
+        raise DeployError(
+            f"--data: expected a folder without an earlier demo, {folder} has one; nothing was started"
+        )
+    now = datetime.now(_ZONE)
+    begin = now if speed == 1 else now.replace(hour=_MORNING, minute=0, second=0, microsecond=0)
+    if begin > now + timedelta(hours=12):
+        begin -= timedelta(days=1)
+    hours = for_s * speed / 3600 if for_s is not None else _AHEAD_H
+    start_us = int(begin.timestamp() * 1000) * 1000 if speed != 1 else time.time_ns() // 1_000_000 * 1000
+    return Plan(
+        folder=folder,
+        devices=devices,
+        seed=seed,
+        speed=speed,
+        hours=hours,
+        console_port=port,
+        start_us=start_us,
+    )

@@ -1,0 +1,174 @@
+"""The demo's city and the processes that look after it: a folder, a broker, the supervisor with all roles."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from deploy.brokers import LocalBroker, local_broker
+from deploy.clock import Clock
+from deploy.errors import DeployError
+from deploy.settings import Settings
+from deploy.settings_loader import load
+from deploy.settings_writer import write_settings
+from deploy.wiring import open_database
+from devices.catalog import SqlRegistry
+from devices.kinds import load as load_kinds
+from devices.simulator.city import City
+from devices.simulator.example import example
+from devices.simulator.faults import Labelled, schedule
+from ingest.journal import Journal
+
+_UP_S = 30.0
+_FOUNDING_S = 4.0  # longer than the processor takes to notice a new registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the demo is asked for. `hours`: how far ahead faults are scheduled, in city time."""
+
+    folder: Path
+    devices: int
+    seed: int
+    speed: float
+    hours: float
+    console_port: int
+    start_us: int
+
+
+class DemoSystem:
+    """Everything that runs during a demo; a context manager that leaves nothing running."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.broker: LocalBroker = local_broker(plan.folder / "broker")
+        self.config = plan.folder / "undercity.toml"
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self.settings: Settings
+        self.clock: Clock
+        self.city: City
+        self.labels: list[Labelled] = []
+        self.start_us = plan.start_us
+
+    def __enter__(self) -> Self:
+        self.plan.folder.mkdir(parents=True, exist_ok=True)
+        self.broker.start()
+        try:
+            self._settle()
+            self._launch()
+            self._build()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.broker.stop()
+
+    def _settle(self) -> None:
+        """The settings: bounds that are real seconds in life are city seconds here."""
+        plan, speed = self.plan, self.plan.speed
+        write_settings(
+            self.config,
+            {
+                "data": {"dir": str(plan.folder.resolve() / "data")},
+                "mqtt": {"port": self.broker.port},
+                "console": {"port": plan.console_port, "stale_after_s": 5.0 * speed},
+                "engine": {
+                    "reorder_s": 5.0 * speed,
+                    "max_gap_s": 10.0 * speed,
+                    "segment_s": 1.0 * speed,
+                    "future_s": 300.0 + 5.0 * speed,
+                },
+                "metrics": {"port": 0},
+                "logs": {"format": "json"},
+                "clock": {"speed": speed, "city_us": plan.start_us, "real_us": time.time_ns() // 1000},
+            },
+        )
+        self.settings = load(self.config, {})
+        self.clock = Clock(self.settings.clock)
+
+    def _build(self) -> None:
+        """Found the city in a running system: it begins to report a few real seconds from now."""
+        plan, kinds = self.plan, load_kinds()
+        self.start_us = self.clock() + int(_FOUNDING_S * plan.speed * 1e6)
+        made = example(kinds, plan.devices, seed=plan.seed, registered_us=self.start_us)
+        database = open_database(self.settings)
+        SqlRegistry(database).put(made.devices, sites=made.sites, gateways=made.gateways)
+        database.dispose()
+        self.labels = schedule(
+            kinds,
+            {name: [device.id for device in made.devices if device.kind == name] for name in kinds},
+            seed=plan.seed,
+            from_us=self.start_us,
+            to_us=self.start_us + int(plan.hours * 3600e6),
+        )
+        self.city = City(kinds, made.entries(), seed=plan.seed, start_us=self.start_us, labels=self.labels)
+        self._await(lambda: self.status("processor").get("devices") == plan.devices, "the registry taken over")
+
+    def _launch(self) -> None:
+        with (self.plan.folder / "undercity.log").open("ab") as log:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-m", "deploy", "run", "--config", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                # Ctrl-C is for the demo, which stops the roles when it has counted.
+                start_new_session=True,
+            )
+        self._await(
+            lambda: bool(self.status("ingest-0").get("connected")) and "offset" in self.status("processor"),
+            "all roles up",
+        )
+
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + _UP_S
+        while not condition():
+            if not self.alive() or time.monotonic() > deadline:
+                log_file = self.plan.folder / "undercity.log"
+                raise DeployError(f"demo: expected {what} within {_UP_S:g} s; {log_file} says why")
+            time.sleep(0.05)
+
+    def status(self, role: str) -> dict[str, float]:
+        """A role's last heartbeat, empty before the first."""
+        try:
+            fields = msgspec.json.decode((self.settings.status_dir / f"{role}.json").read_bytes())["fields"]
+        except (OSError, msgspec.DecodeError, KeyError):
+            return {}
+        return dict(fields)
+
+    def settled(self) -> bool:
+        """Whether everything in the journal is processed and stored."""
+        journal = Journal(self.settings.journal_path, read_only=True)
+        try:
+            end = journal.end()
+        finally:
+            journal.close()
+        # A tick may have come since the last heartbeat.
+        return self.status("processor").get("stored_upto", -1.0) >= end - 3
+
+    def alive(self) -> bool:
+        """Whether the supervisor still runs."""
+        return self._supervisor is not None and self._supervisor.poll() is None
+
+    def stop(self) -> None:
+        """Stop the roles in good order; once more changes nothing."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is None:
+            return
+        supervisor.send_signal(signal.SIGTERM)
+        try:
+            supervisor.wait(60)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()
+            supervisor.wait(10)
