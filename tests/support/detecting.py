@@ -11,6 +11,15 @@ from processors.detectors import Detector, Hits, Step, build
 
 S = 1_000_000
 CADENCE_S = 60.0
+# One rule per detector, with bounds that the small numbers of the property tests cross often.
+RULES = {
+    "limit": {"high": 5, "low": -5, "hold_s": 60, "hysteresis": 2, "clear_s": 60, "update_s": 120},
+    "cusum": {"slack": 1, "limit": 6, "learn": 2, "forget_s": 600, "clear_s": 30, "accept_s": 600},
+    "step": {"change": 3, "window_s": 120, "hold_s": 60, "clear_s": 60, "accept_s": 600},
+    "flatline": {"hold_s": 120, "tolerance": 1},
+    "rate": {"per_s": 0.1, "clear_s": 60},
+    "silence": {"periods": 2, "min_s": 90},
+}
 
 
 class Told(NamedTuple):
