@@ -115,7 +115,6 @@ TEXTS: Final[Mapping[str, Text]] = {
     "priority": Text("优先级", "Priority"),
     "alert": Text("告警", "Alert"),
     "since": Text("开始于", "Since"),
-    "duration": Text("已持续", "For"),
     "observed": Text("实测", "Observed"),
     "limit": Text("限值", "Limit"),
     "expected": Text("预期", "Expected"),
@@ -213,6 +212,7 @@ TEXTS: Final[Mapping[str, Text]] = {
         "Too many open pages (limit {n}); close some and try again.",
     ),
     "error_source": Text("数据源暂时不可用：{why}", "The data source is not available now: {why}"),
+    "error_refused": Text("拒绝：{why}", "Refused: {why}"),
     "error_origin": Text(
         "拒绝：请求来自别的网站，未作任何更改。",
         "Refused: the request came from another site; nothing was changed.",

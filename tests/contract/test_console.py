@@ -358,6 +358,10 @@ def test_an_acknowledgement_is_recorded_with_its_person_and_only_from_our_own_pa
     assert page.status_code == 200
     assert "李 工" in page.text
     assert city.get(alert).acknowledged_by == "李 工"  # type: ignore[union-attr]
+    assert 'name="by"' not in page.text
+    city.clear_alert(alert)
+    late = client.post(path, data={"by": "李 工"}, headers=own)
+    assert (late.status_code, "it cannot be acknowledged" in late.text) == (409, True)
 
 
 # data

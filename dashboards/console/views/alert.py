@@ -15,6 +15,8 @@ from dashboards.console.text import both
 from dashboards.errors import BadRequest
 from devices.spec import Kind, Text
 from processors.alerts.alert import Alert, Change
+from processors.alerts.states import UNSEEN
+from processors.errors import AlertError
 
 _NAME_MAX = 40
 _BODY_MAX = 2_000
@@ -39,7 +41,7 @@ async def alert(request: Request) -> Response:
         times=_times(found, shown),
         course=[_step(change, shown) for change in await console.feed.call(console.feed.book.history, found.id)],
         chart=_chart(found, kind),
-        can_acknowledge=console.acknowledger is not None,
+        can_acknowledge=console.acknowledger is not None and found.state in UNSEEN,
     )
 
 
@@ -52,7 +54,10 @@ async def acknowledge(request: Request) -> Response:
         raise BadRequest(both("error_origin"), 403)
     found = await _known(request)
     by = await _name(request)
-    await console.feed.call(console.acknowledger.acknowledge, found.id, by, console.feed.now())
+    try:
+        await console.feed.call(console.acknowledger.acknowledge, found.id, by, console.feed.now())
+    except AlertError as error:
+        raise BadRequest(both("error_refused", why=str(error)), 409) from error
     return RedirectResponse(f"/alerts/{found.id}", 303)
 
 
