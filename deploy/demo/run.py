@@ -54,8 +54,8 @@ def run(plan: Plan, for_s: float | None, console: Console) -> Result:
         worker = threading.Thread(target=publisher.run, args=(for_s, stop), name="city", daemon=True)
         worker.start()
         _watch(system, publisher, worker, console)
-        publisher.finish()
         ended_us = system.clock()
+        publisher.finish()
         console.print("the city is quiet; waiting for the last readings to be stored")
         settled = _settle(system)
         system.stop()
@@ -119,7 +119,8 @@ def _settle(system: DemoSystem) -> bool:
 
 
 def _count(system: DemoSystem, publisher: CityPublisher, ended_us: int, *, settled: bool) -> Result:
-    alerts = count.alerts_of(system.settings)
+    # When the city stops reporting everything falls silent; that is not its fault.
+    alerts = [alert for alert in count.alerts_of(system.settings) if alert.raised_us <= ended_us]
     speed = system.plan.speed
     latencies = [
         (alert.recorded_us - at) / 1e6 / speed

@@ -47,18 +47,22 @@ class Injected:
 
 
 def needed_s(kind: Kind, fault: Fault, cadence_s: float) -> float:
-    """How long the fault must last in a run before it can be expected to be seen, in seconds."""
-    if not fault.rules:
+    """How long the fault must last in a run before it can be expected to be seen, in seconds.
+
+    The slowest of its rules counts; one that must first learn a level (CUSUM) is not waited for where there are
+    others. A fault that grows needs all its time.
+    """
+    if not fault.rules or any(effect.change is Change.RAMP for effect in fault.effects):
         return fault.duration_s
     pace = min(cadence_s, fault.report_every_s or math.inf)
-    waits = [math.inf]
+    waits = []
     for use in kind.detectors:
-        if use.rule in fault.rules:
+        if use.rule in fault.rules and use.detector != "cusum":
             hold = use.params.get("hold_s", 0.0)
             if use.detector == "silence":
                 hold = max(use.params.get("periods", 3.0) * cadence_s, use.params.get("min_s", 0.0))
-            waits.append(hold + 2.0 * pace)
-    return min(fault.duration_s, *waits)
+            waits.append(hold + 4.0 * pace)
+    return min(fault.duration_s, max(waits, default=math.inf))
 
 
 def schedule(
