@@ -220,7 +220,7 @@ KIND: Final = Kind(
             Fault(
                 name="external_water",
                 label=Text("外水入渗", "External water in the sewer"),
-                effects=(Effect("cod_mgl", Change.SET, 70.0), Effect("flow_ls", Change.SCALE, 1.6)),
+                effects=(Effect("cod_mgl", Change.SCALE, 0.16), Effect("flow_ls", Change.SCALE, 1.6)),
                 rules=("cod_low",),
                 duration_s=5 * 86400.0,
             ),

@@ -15,7 +15,7 @@ import numpy as np
 
 from devices.codecs import load as load_codecs
 from devices.fleet import Entry
-from devices.readings import Float64, Int64, Sample
+from devices.readings import Bool, Float64, Int64, Sample
 from devices.simulator import faults as faulty
 from devices.simulator.chance import keys, uniform
 from devices.simulator.faults import Injected, Labelled
@@ -171,6 +171,9 @@ def _due(people: _Population, begin: int, end: int) -> tuple[Int64, Int64]:
     rows = np.repeat(np.arange(len(count), dtype=np.int64), count)
     turn = np.arange(len(rows), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
     time_us = people.phase_us[rows] + (first[rows] + turn) * people.period_us[rows]
+    active = _overlapping(people.injected, begin, end)
+    regular = ~_eventful(active, rows, time_us)
+    rows, time_us = rows[regular], time_us[regular]
     low, high = np.searchsorted(people.extra_us, (begin, end))
     if high > low:
         pairs = np.stack(
@@ -183,8 +186,17 @@ def _due(people: _Population, begin: int, end: int) -> tuple[Int64, Int64]:
     else:
         order = np.lexsort((rows, time_us))
         rows, time_us = rows[order], time_us[order]
-    quiet = faulty.silenced(_overlapping(people.injected, begin, end), rows, time_us)
+    quiet = faulty.silenced(active, rows, time_us)
     return rows[~quiet], time_us[~quiet]
+
+
+def _eventful(active: Sequence[Injected], rows: Int64, time_us: Int64) -> Bool:
+    """(n,) true where an event's own reports take the place of the regular ones."""
+    out = np.zeros(len(rows), dtype=np.bool_)
+    for one in active:
+        if one.fault.report_every_s:
+            out |= (rows == one.row) & (time_us >= one.label.start_us) & (time_us <= one.label.end_us)
+    return out
 
 
 def _overlapping(injected: Sequence[Injected], begin: int, end: int) -> list[Injected]:
