@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from string import Formatter
@@ -18,17 +14,16 @@ import httpx
 import pytest
 
 import dashboards.console
-from dashboards.console.serve import ConsoleServer, run_console
+from dashboards.console.serve import ConsoleServer
 from dashboards.console.settings import ConsoleSettings
 from dashboards.console.shown import free_number, measured, number
 from dashboards.console.state import STATES, Surveyor, find
 from dashboards.console.text import TEXTS, Words
 from dashboards.console.views.api import bucket_s
 from dashboards.errors import ConsoleError
-from devices.spec import Text
 from tests.support.console_fixture import KINDS, FakeCity, console_app, wall_us
+from tests.support.console_server import QUICK, serving, wait_for
 
-QUICK = ConsoleSettings(port=0, heartbeat_s=0.1, alerts_every_s=0.05, values_every_s=0.1, stale_after_s=1.0)
 HOSTILE = '<script>alert("x")</script>'
 BANNER = "DATA STALE · 数据中断"  # said in both languages wherever it is said
 FOLDER = Path(dashboards.console.__file__).parent
@@ -64,39 +59,6 @@ def calm_server() -> Iterator[ConsoleServer]:
 def reader(calm_server: ConsoleServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=calm_server.url, follow_redirects=True) as client:
         yield client
-
-
-@contextmanager
-def serving(city: FakeCity) -> Iterator[httpx.Client]:
-    running = ConsoleServer(console_app(city, QUICK), QUICK)
-    with httpx.Client(base_url=running.url) as client:
-        yield client
-    running.close()
-
-
-def listen(url: str, query: str, headers: dict[str, str] | None = None) -> Iterator[tuple[str, Any, str]]:
-    """(name, data, id) of each server-sent event."""
-    with httpx.stream("GET", f"{url}/events?{query}", headers=headers, timeout=10) as answer:
-        assert answer.status_code == 200, answer.read()
-        name = data = sequence = ""
-        for line in answer.iter_lines():
-            if line.startswith("event: "):
-                name = line[7:]
-            elif line.startswith("data: "):
-                data = line[6:]
-            elif line.startswith("id: "):
-                sequence = line[4:]
-            elif not line and name:
-                yield name, json.loads(data), sequence
-                name = data = sequence = ""
-
-
-def first(url: str, query: str, wanted: str, headers: dict[str, str] | None = None) -> tuple[Any, str]:
-    """Data and id of the first event called `wanted`."""
-    for name, data, sequence in listen(url, query, headers):
-        if name == wanted:
-            return data, sequence
-    raise AssertionError(wanted)
 
 
 # texts
@@ -417,131 +379,6 @@ def test_a_device_that_never_reported_is_silent_and_a_departed_one_is_not_counte
     assert now.ids[find(now, "", "")[0]] == "WA-0001"
 
 
-# live
-
-
-def test_an_alert_reaches_an_open_page_and_its_place_is_remembered(server: ConsoleServer, city: FakeCity) -> None:
-    seen: list[tuple[Any, str]] = []
-    for name, data, sequence in listen(server.url, "list=1&kind=water_pressure&since=0&lang=en"):
-        if name == "beat" and not seen:
-            seen.append((data, ""))
-            city.raise_alert("WA-0004", "low_pressure", observed=121.5)
-        if name == "alerts":
-            seen.append((data, sequence))
-            break
-    data, sequence = seen[1]
-    assert data["new"] == ["pressure too low · WA-0004 · 121.5 kPa < 140 kPa"]
-    assert data["changed"][0][1] == "WA-0004"
-    assert "pressure too low" in data["html"]
-    assert sequence == "1"
-    # Connecting again with that place: the same list is not sent twice.
-    names = []
-    for name, _, _ in listen(server.url, "list=1&since=0", {"Last-Event-ID": "1"}):
-        names.append(name)
-        if names.count("beat") == 3:
-            break
-    assert "alerts" not in names
-
-
-def test_values_of_the_shown_rows_follow_and_unchanged_ones_are_not_repeated(
-    server: ConsoleServer, city: FakeCity
-) -> None:
-    rows: list[Any] = []
-    for name, data, _ in listen(server.url, "kind=water_pressure&device=WA-0001&device=WA-0002"):
-        if name == "values":
-            rows.append(data)
-            if len(rows) == 1:
-                city.report("WA-0002", "pressure_kpa", 333.3)
-            else:
-                break
-    assert set(rows[0]) == {"WA-0001", "WA-0002"}
-    assert set(rows[1]) == {"WA-0002"}
-    assert rows[1]["WA-0002"]["cells"]["pressure_kpa"][0] == "333.3"
-
-
-@pytest.mark.parametrize("ailment", ["pipeline", "link", "values"])
-def test_the_beat_says_what_makes_the_picture_stale(server: ConsoleServer, city: FakeCity, ailment: str) -> None:
-    beats = (data for name, data, _ in listen(server.url, "list=1&kind=water_pressure") if name == "beat")
-    assert next(beats)["stale"] == []
-    if ailment == "pipeline":
-        city.stop()
-    elif ailment == "link":
-        city.link_up = False
-    else:
-        city.store_fails = True
-    assert any(beat["stale"] == [ailment] for beat, _ in zip(beats, range(50), strict=False))
-
-
-def test_forty_open_pages_cost_the_store_no_more_than_one(city: FakeCity, server: ConsoleServer) -> None:
-    stop = threading.Event()
-
-    def keep_open() -> None:
-        for _ in listen(server.url, "list=1&kind=water_pressure&device=WA-0001"):
-            if stop.is_set():
-                return
-
-    pages = [threading.Thread(target=keep_open, daemon=True) for _ in range(40)]
-    for page in pages:
-        page.start()
-    wait_for(lambda: hub_of(server).__len__() == 40)
-    before, start = city.asked, time.monotonic()
-    wait_for(lambda: time.monotonic() - start > 1)
-    asked = city.asked - before
-    stop.set()
-    for page in pages:
-        page.join(5)
-    assert asked <= 2 * 15  # two kinds, a read each 0.1 s at most
-    wait_for(lambda: len(hub_of(server)) == 0)
-
-
-def test_a_page_that_takes_nothing_is_dropped_and_the_others_go_on(city: FakeCity) -> None:
-    settings = ConsoleSettings(
-        port=0, heartbeat_s=0.005, alerts_every_s=0.05, values_every_s=0.05, queue_events=4, stale_after_s=1
-    )
-    running = ConsoleServer(console_app(city, settings), settings)
-    host, port = running.url.removeprefix("http://").split(":")
-    with socket.socket() as lazy:
-        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        lazy.connect((host, int(port)))
-        lazy.sendall(b"GET /events?list=1&since=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        for n in range(40):
-            city.raise_alert(f"WA-{n % 30:04d}", "low_pressure", ago_s=n)
-        hub = hub_of(running)
-        step = iter(range(100_000))
-        wait_for(
-            lambda: bool(city.raise_alert("WA-0001", "low_pressure", ago_s=100 + next(step))) and hub.dropped > 0,
-            20,
-        )
-    beat, _ = first(running.url, "list=0", "beat")
-    assert beat["stale"] == []
-    running.close()
-
-
-def test_stopping_does_not_wait_for_open_pages(city: FakeCity) -> None:
-    running = ConsoleServer(console_app(city, QUICK), QUICK)
-    events = listen(running.url, "list=1")
-    next(events)
-    start = time.monotonic()
-    running.close()
-    assert time.monotonic() - start < 2
-    assert not running.alive
-
-
-def test_a_taken_port_is_said_in_one_line(city: FakeCity, server: ConsoleServer) -> None:
-    taken = ConsoleSettings(port=int(server.url.rsplit(":", 1)[1]))
-    with pytest.raises(ConsoleError, match=r"expected a free port, got: Address already in use; not started"):
-        run_console(console_app(city, taken), taken, threading.Event())
-
-
-def test_the_console_ends_when_told_to(city: FakeCity) -> None:
-    stop = threading.Event()
-    thread = threading.Thread(target=run_console, args=(console_app(city, QUICK), QUICK, stop))
-    thread.start()
-    stop.set()
-    thread.join(5)
-    assert not thread.is_alive()
-
-
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -556,18 +393,3 @@ def test_the_console_ends_when_told_to(city: FakeCity) -> None:
 def test_a_wrong_setting_is_refused_by_name(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ConsoleError, match=said):
         ConsoleSettings(**wrong)
-
-
-def hub_of(server: ConsoleServer) -> Any:
-    return server._console.hub
-
-
-def wait_for(condition: Any, within_s: float = 8) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def test_text_is_what_the_rules_declare() -> None:
-    assert Words("zh").pick(Text("水", "water")) == "水"
