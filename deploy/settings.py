@@ -50,10 +50,19 @@ class DatabaseSettings:
 class StoreSettings:
     """The time-series store.
 
-    `kind`: `embedded` keeps readings in the data folder, `influx` in an InfluxDB 2.7 server.
+    `kind`: `embedded` keeps readings in the data folder, `influx` in an InfluxDB 2.7 server. `retention_days`: older
+    readings are deleted. `housekeeping_s`: how often that is seen to, and closed days are sorted.
     """
 
     kind: Literal["embedded", "influx"] = "embedded"
+    retention_days: float = 1826.0
+    housekeeping_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if self.retention_days <= 0 or self.housekeeping_s <= 0:
+            raise SettingsError(
+                [f"store: expected retention_days and housekeeping_s above 0, got {self.retention_days}"]
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,12 +49,12 @@ def _influx(settings: Settings) -> Line:
     try:
         store = InfluxStore(settings.influx)
         try:
-            upto = store.cursor()
+            store.cursor()
         finally:
             store.close()
     except StoreError as error:
         return fail("store", f"{name}: {error}", "start it, mend its token, or run 'undercity influx setup'")
-    return ok("store", f"{name}: answers, and holds the journal up to {upto}")
+    return ok("store", f"{name}: answers")
 
 
 def check_database(settings: Settings) -> Iterator[Line]:
@@ -76,9 +76,8 @@ def check_database(settings: Settings) -> Iterator[Line]:
 
 def check_registry(settings: Settings) -> Iterator[Line]:
     """How many devices of each kind are known, and what is missing about them."""
-    from devices.catalog import SqlRegistry  # noqa: PLC0415
-
     from deploy.schema import open_existing  # noqa: PLC0415
+    from devices.catalog import SqlRegistry  # noqa: PLC0415
 
     try:
         engine = open_existing(settings.database_url)

@@ -100,7 +100,7 @@ class Engine:
         self.gateways.expire(timeline, findings)
         for name, part in arranged.items():
             rules = self.kinds[name]
-            rules.arrivals(part.arrived, findings)
+            rules.arrivals(part.arrived, timeline, findings)
             outcome.batches += rules.readings(part, findings)
             outcome.rows += len(part.arrived)
             outcome.duplicates += part.duplicates

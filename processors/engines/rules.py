@@ -18,7 +18,7 @@ from ingest.order import Arranged, Order, OrderSettings, Outage, rounds
 from ingest.order import restore as restore_order
 from ingest.quality import QualityGate
 from processors.detectors import NEVER, Detector, Hits, Step, build, restore, snapshot
-from processors.findings import Evidence, Finding, finding_id, iso
+from processors.findings import Evidence, Finding, Phase, finding_id, iso
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -69,7 +69,7 @@ class KindRules:
             return None
         return self.order.arrange(empty(self.fleet) if batch is None else batch, timeline, outage)
 
-    def arrivals(self, arrived: Batch, findings: list[Finding]) -> None:
+    def arrivals(self, arrived: Batch, timeline: Timeline, findings: list[Finding]) -> None:
         """Tell the device-wide rules which devices gave a sign of life."""
         for rows in rounds(arrived.device):
             device = arrived.device[rows]
@@ -81,22 +81,11 @@ class KindRules:
                 np.zeros(len(rows), dtype=np.uint8),
             )
             for rule in self._devicewide:
-                self._overdue(rule, step, arrived.offset[rows], findings)
                 for hits in rule.detector.step(step):
-                    self._state(rule, hits, device[hits.row], arrived.offset[rows][hits.row], findings)
-
-    def _overdue(self, rule: Rule, step: Step, offset: Int64, findings: list[Finding]) -> None:
-        """Let deadlines that passed before these arrivals speak first."""
-        deadlines = rule.detector.deadlines()
-        if deadlines is None:
-            return
-        due = np.flatnonzero(deadlines[step.device] < step.received_us)
-        if len(due):
-            devices = step.device[due].astype(np.int64)
-            place = dict(zip(devices.tolist(), offset[due].tolist(), strict=True))
-            for hits in rule.detector.expire(devices, step.received_us[due]):
-                offsets = np.array([place[d] for d in hits.row.tolist()], dtype=np.int64)
-                self._state(rule, hits, hits.row, offsets, findings)
+                    offset = arrived.offset[rows][hits.row]
+                    if hits.phase is Phase.RAISE:  # its deadline passed before this arrival
+                        offset = _positions(timeline, hits.at_us)
+                    self._state(rule, hits, device[hits.row], offset, findings)
 
     def readings(self, arranged: Arranged, findings: list[Finding]) -> list[Batch]:
         """Judge and detect; the rows to store, ready and late."""
@@ -148,8 +137,7 @@ class KindRules:
             if not len(due):
                 continue
             for hits in rule.detector.expire(due, np.full(len(due), clock, dtype=np.int64)):
-                offsets = np.array([timeline.position(at) for at in hits.at_us.tolist()], dtype=np.int64)
-                self._state(rule, hits, hits.row, offsets, findings)
+                self._state(rule, hits, hits.row, _positions(timeline, hits.at_us), findings)
 
     def silence(self) -> list[Detector]:
         """The device-wide detectors that wait for a sign of life."""
@@ -213,6 +201,10 @@ class KindRules:
             arrays = parts.get(f"rule:{rule.key}")
             if arrays is not None:
                 restore(rule.detector, arrays, rows)
+
+
+def _positions(timeline: Timeline, at_us: Int64) -> Int64:
+    return np.array([timeline.position(at) for at in at_us.tolist()], dtype=np.int64)
 
 
 def _number(value: np.float64) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, not_, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, func, not_, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from processors.findings import Finding, Phase
@@ -193,6 +193,12 @@ class Outbox:
         with self._engine.begin() as connection:
             connection.execute(OUTBOX.delete().where(c.state == MessageState.SENT, c.sent_us < oldest))
         return failed
+
+    def counts(self) -> dict[str, int]:
+        """How many messages there are by state; states without any are absent."""
+        query = select(OUTBOX.c.state, func.count()).group_by(OUTBOX.c.state)
+        with self._engine.connect() as connection:
+            return {str(state): int(count) for state, count in connection.execute(query)}
 
     def messages(
         self, *, alert: str | None = None, state: MessageState | None = None, limit: int = 100
