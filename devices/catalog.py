@@ -6,11 +6,13 @@ From: SQLite or PostgreSQL. To: every layer that asks for a `RegistryReader`; th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from devices.errors import RegistryError
 from devices.fleet import Entry
@@ -52,7 +54,7 @@ class SqlRegistry:
     def entries(self) -> list[Entry]:
         """Every device that is expected to report, by id. Abandoned ones are left out."""
         wanted = select(*_HOT).where(DEVICE.c.state != ObjectState.ABANDONED.value).order_by(DEVICE.c.id)
-        with self.engine.connect() as connection:
+        with _reading(self.engine) as connection:
             # The columns stand in the order of Entry's fields: 100,000 devices load at every start.
             return [
                 Entry(key, kind, district, street, site, gateway, cadence, _pairs(calibration), codec, registered)
@@ -63,12 +65,12 @@ class SqlRegistry:
 
     def revision(self) -> int:
         """0 for a registry nothing was ever written to."""
-        with self.engine.connect() as connection:
+        with _reading(self.engine) as connection:
             return int(connection.scalar(select(REGISTRY_REVISION.c.revision)) or 0)
 
     def device(self, device: str) -> Device:
         """One device; RegistryError when it is not registered."""
-        with self.engine.connect() as connection:
+        with _reading(self.engine) as connection:
             row = connection.execute(select(DEVICE).where(DEVICE.c.id == device)).mappings().first()
         if row is None:
             raise RegistryError(f"device {device}: not registered; import it with 'undercity devices import'")
@@ -89,17 +91,17 @@ class SqlRegistry:
         for column, value in (("kind", kind), ("district", district), ("gateway", gateway), ("site", site)):
             if value:
                 wanted = wanted.where(DEVICE.c[column] == value)
-        with self.engine.connect() as connection:
+        with _reading(self.engine) as connection:
             return [_device(row) for row in connection.execute(wanted).mappings()]
 
     def sites(self) -> list[Site]:
         """Every site, by id."""
-        with self.engine.connect() as connection:
+        with _reading(self.engine) as connection:
             return [Site(**row) for row in connection.execute(select(SITE).order_by(SITE.c.id)).mappings()]
 
     def gateways(self) -> list[Gateway]:
         """Every gateway, by id."""
-        with self.engine.connect() as connection:
+        with _reading(self.engine) as connection:
             return [
                 Gateway(**row) for row in connection.execute(select(GATEWAY).order_by(GATEWAY.c.id)).mappings()
             ]
@@ -119,7 +121,7 @@ class SqlRegistry:
         because the caller's source does not carry them. `dry_run` counts and writes nothing.
         """
         keeping = {"registered_us", *keep}
-        with self.engine.begin() as connection:
+        with _writing(self.engine) as connection:
             touched = 0
             for table, rows in ((SITE, map(_site_row, sites)), (GATEWAY, map(_gateway_row, gateways))):
                 outcome = _merge(connection, table, {row["id"]: row for row in rows}, keeping, dry_run=dry_run)
@@ -132,12 +134,37 @@ class SqlRegistry:
     def remove(self, devices: Iterable[str]) -> int:
         """Take devices out of the registry; how many were there."""
         removed = 0
-        with self.engine.begin() as connection:
+        with _writing(self.engine) as connection:
             for part in _chunks(list(devices)):
                 removed += connection.execute(delete(DEVICE).where(DEVICE.c.id.in_(part))).rowcount
             if removed:
                 _raise_revision(connection)
         return removed
+
+
+@contextmanager
+def _reading(engine: Engine) -> Iterator[Connection]:
+    """A connection whose failures are told in one line."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise RegistryError(f"registry: {_first_line(error)}; nothing was read") from error
+
+
+@contextmanager
+def _writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction: all of it or, when anything fails, nothing."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise RegistryError(f"registry: {_first_line(error)}; nothing was written") from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__
 
 
 def _merge(
