@@ -28,6 +28,7 @@ from processors.alerts.alert import Alert
 from processors.alerts.states import rank
 
 FOLDER = Path(__file__).parent
+_BEATS_MISSED = 5  # by real time: so many heartbeats missed, and the connection counts as lost
 _COOKIE = "undercity_lang"
 _ENGINE_KIND = Text("网关", "gateway")
 
@@ -143,6 +144,7 @@ async def page(request: Request, template: str, *, status: int = 200, **values: 
         other_url=str(request.url.include_query_params(lang=other).replace(scheme="", netloc="")),
         other_language=other,
         stale_after_ms=int(console.settings.stale_after_s * 1000),
+        silence_ms=int(console.settings.heartbeat_s * _BEATS_MISSED * 1000),
         **values,
     )
     response = HTMLResponse(html, status)

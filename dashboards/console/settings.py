@@ -22,7 +22,7 @@ class ConsoleSettings:
     `host`, `port`: the address. `language`, `time_zone`: what a page starts with. `page_rows`: rows of a page.
     `max_clients`: pages that may be open at once. `stop_timeout_s`: patience with open pages when stopping.
     `allowed_hosts`: names besides `host` that a browser may use for us; needed when `host` is not loopback.
-    `stale_after_s`: without any event of the pipeline for so long, every page says so. `heartbeat_s`,
+    `stale_after_s`: without any event of the pipeline for so long by our clock, every page says so. `heartbeat_s`,
     `alerts_every_s`, `values_every_s`: pace of the one poller that serves all pages. `silent_periods`: a device
     counts as silent after so many of its own reporting periods. `queue_events`: events a page may lag before it is
     dropped. `listed_alerts`, `counted_alerts`: active alerts listed on a page, and looked at for the counts.

@@ -9,6 +9,7 @@
   const words = JSON.parse(body.dataset.words);
   const zone = body.dataset.zone;
   const staleAfterMs = Number(body.dataset.staleAfterMs);
+  const silenceMs = Number(body.dataset.silenceMs);
   const byId = (id) => document.getElementById(id);
   const say = (key, fields = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => String(fields[name]));
 
@@ -22,12 +23,21 @@
   // Server time, not this computer's: a wrong clock on a desk must not make values look young.
   let beat = { now: Number(body.dataset.serverMs), last: null, stale: body.dataset.stale.split(" ").filter(Boolean) };
   let beatAt = performance.now();
-  const serverNow = () => beat.now + (performance.now() - beatAt);
+  let pace = 1; // the server's seconds per real one: a demo city lives faster
+  const serverNow = () => beat.now + (performance.now() - beatAt) * pace;
+
+  function take(event) {
+    const at = performance.now();
+    const seen = at - beatAt > 500 ? (event.now - beat.now) / (at - beatAt) : pace;
+    pace = Math.abs(seen - 1) < 0.2 ? 1 : Math.max(0, seen);
+    beat = event;
+    beatAt = at;
+  }
 
   const clock = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "medium" });
 
   function reasons() {
-    if (performance.now() - beatAt > staleAfterMs) return ["connection"];
+    if (performance.now() - beatAt > silenceMs) return ["connection"];
     const codes = beat.stale.slice();
     if (beat.last !== null && serverNow() - beat.last > staleAfterMs && !codes.includes("pipeline")) codes.push("pipeline");
     return codes;
@@ -135,8 +145,7 @@
     source = new EventSource(`${body.dataset.events}&lang=${body.dataset.language}`);
     const on = (name, show) => source.addEventListener(name, (message) => show(JSON.parse(message.data)));
     on("beat", (event) => {
-      beat = event;
-      beatAt = performance.now();
+      take(event);
       byId("lag").textContent = event.lag || event.store ? say("lag", { n: event.lag, m: event.store }) : "";
       showVital();
     });
