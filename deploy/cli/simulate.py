@@ -33,7 +33,7 @@ def simulate(  # noqa: PLR0917  each parameter is an option with a name
     ] = "",
     speed: Annotated[float, typer.Option("--speed", min=0.01, help="City seconds per real second.")] = 1.0,
     faults: Annotated[float, typer.Option("--faults", min=0, max=1, help="Share of devices with a fault.")] = 0.05,
-    username: Annotated[str, typer.Option("--username")] = "",
+    username: Annotated[str, typer.Option("--username", help="MQTT user name.")] = "",
     password_env: Annotated[str, typer.Option("--password-env", help="Variable that holds the password.")] = "",
     tls_ca: Annotated[Path | None, typer.Option("--tls-ca", help="CA certificate; turns TLS on.")] = None,
     client_id: Annotated[str, typer.Option("--client-id", help="MQTT client id.")] = "undercity-simulate",
