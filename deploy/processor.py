@@ -46,6 +46,7 @@ class Processor:
         self._settings = settings
         self._clock = Clock(settings.clock)
         self._rejected_points = 0
+        self._last_delivery_s = 0.0
         kinds = load_kinds()
         database = open_database(settings)
         stack.callback(database.dispose)
@@ -88,12 +89,19 @@ class Processor:
             _Duty(1.0, self._report),
         ]
         while not stop.is_set():
-            done = pipeline.step()
+            done = self._step()
             for duty in duties:
                 duty.run()
             if not done:
                 stop.wait(_IDLE_S)
         pipeline.save(wait=True)
+
+    def _step(self) -> int:
+        before = self.pipeline.stats.deliveries
+        done = self.pipeline.step()
+        if self.pipeline.stats.deliveries != before:
+            self._last_delivery_s = time.time()
+        return done
 
     def _report(self) -> None:
         stats, pipeline = self.pipeline.stats, self.pipeline
@@ -110,6 +118,7 @@ class Processor:
             stored_upto=self._sink.written,
             rows_written=self._sink.rows_written,
             last_received_us=stats.last_received_us,
+            last_delivery_s=self._last_delivery_s,
             store_failing=bool(self._sink.failing),
             rejected=self._rejected_points,
         )

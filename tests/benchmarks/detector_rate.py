@@ -88,10 +88,10 @@ def gate(rows: int) -> float:
 def main() -> None:
     """Print one line per part."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    print(f"microseconds per value, {rows} rows a step, {DEVICES} devices")  # noqa: T201
+    print(f"microseconds per value, {rows} rows a step, {DEVICES} devices")
     for name in RULES:
-        print(f"{name:10} {detector(name, rows):.3f}")  # noqa: T201
-    print(f"{'quality':10} {gate(rows):.3f}")  # noqa: T201
+        print(f"{name:10} {detector(name, rows):.3f}")
+    print(f"{'quality':10} {gate(rows):.3f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-# ruff: noqa: T201  a benchmark prints
 """How fast the broker's messages reach the journal, and what each costs us, beside mosquitto_sub.
 
 Run: `python -m tests.benchmarks.ingest_rate [--messages N]`. On loopback, QoS 1, payloads of 200 bytes from 5,000

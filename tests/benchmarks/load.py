@@ -117,7 +117,10 @@ def readings(
     for i in range(count):
         round_, place = divmod(i, len(devices))
         device = devices[place]
-        values = [(name, level + chance.gauss(0, 0.01 * abs(level) + 0.01)) for name, level in zip(names, levels)]
+        values = [
+            (name, level + chance.gauss(0, 0.01 * abs(level) + 0.01))
+            for name, level in zip(names, levels, strict=True)
+        ]
         body = payload(device, start_ms + round_ * 1000 + place % 1000, round_ + 1, values)
         packets.append(packet(f"city/{DISTRICT}/{kind}/{device}/up".encode(), body, i % 65535 + 1))
     return packets

@@ -36,9 +36,9 @@ def cpu(run: Callable[[], object]) -> float:
 
 
 def messages(devices: int, count: int, start_us: int) -> list[Delivery]:
-    """Round-robin readings near the middle of each quantity's plausible range, arriving 15,000 a second."""
+    """Round-robin readings at each quantity's usual level, arriving 15,000 a second."""
     kind = load_kinds()[KIND]
-    middle = [(q.name, (q.plausible[0] + q.plausible[1]) / 2) for q in kind.quantities]
+    middle = [(q.name, kind.simulate.shapes[q.name].level) for q in kind.quantities]
     out = []
     for i in range(count):
         round_, place = divmod(i, devices)
@@ -72,9 +72,7 @@ def run(devices: int = 5000, count: int = 60_000, commit: int = 150) -> tuple[li
         decoder = Decoder(fleet, load_codecs())
         decoded = []
         cut = int(settings.segment_s * 1e6)
-        decode = cpu(
-            lambda: decoded.extend(decoder.decode(s) for s in segments(blocks, span_us=cut, rows=1024))
-        )
+        decode = cpu(lambda: decoded.extend(decoder.decode(s) for s in segments(blocks, span_us=cut, rows=1024)))
         engine = Engine(fleet, settings)
         outcomes = []
         detect = cpu(lambda: outcomes.extend(engine.process(one) for one in decoded))
@@ -82,9 +80,7 @@ def run(devices: int = 5000, count: int = 60_000, commit: int = 150) -> tuple[li
         store = EmbeddedStore(EmbeddedSettings(path=path))
         batches = [batch for outcome in outcomes for batch in outcome.batches]
         size = 8
-        write = cpu(
-            lambda: [store.write(batches[i : i + size], i) for i in range(0, len(batches), size)]
-        )
+        write = cpu(lambda: [store.write(batches[i : i + size], i) for i in range(0, len(batches), size)])
         store.close()
         per_value = path.stat().st_size / (count * len(fleet.kinds[KIND].kind.quantities))
         journal.close()

@@ -76,7 +76,7 @@ class System:
         return self._running[role].pid
 
     def kill(self, *roles: str) -> None:
-        """kill -9, all at once."""
+        """Kill -9, all at once."""
         for role in roles:
             self._running[role].kill()
         for role in roles:
