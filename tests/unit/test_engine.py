@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.fleet import build
 from ingest.journal import Delivery
 from processors.engines.snapshots import SnapshotFolder, apply, capture
 from processors.findings import Finding
@@ -154,14 +155,10 @@ def test_a_damaged_snapshot_is_passed_over_for_the_one_before(tmp_path: Path, fl
 
 
 def test_a_registry_that_grows_keeps_what_is_known(flooded):
-    from devices.fleet import build
-
     engine = engine_for(ALONE)
     middle = len(flooded) // 2
     findings = run(engine, [block(flooded[:middle])])
-    grown = build(
-        {"well": ALONE.kinds["well"].kind}, wells(4, registered_us=T0 + 10**12), previous=engine.fleet
-    )
+    grown = build({"well": ALONE.kinds["well"].kind}, wells(4, registered_us=T0 + 10**12), previous=engine.fleet)
     engine.grow(grown)
     findings += run(engine, [block(flooded[middle:], middle)])
     assert told([f for f in findings if f.rule == "high"]) == [

@@ -15,7 +15,9 @@ DAY_US = 86_400_000_000
 
 
 def delivery(number: int, received_us: int | None = None) -> Delivery:
-    return Delivery(f"city/a/b/{number}/up", b"payload %d" % number, number if received_us is None else received_us)
+    return Delivery(
+        f"city/a/b/{number}/up", b"payload %d" % number, number if received_us is None else received_us
+    )
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ def test_a_full_disk_stores_nothing_says_so_and_recovers(journal: Journal):
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(JournalError, match="journal .*file/journal.db: "):
+    with pytest.raises(JournalError, match=r"journal .*file/journal\.db: "):
         Journal(tmp_path / "file" / "journal.db")
 
 
