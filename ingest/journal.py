@@ -30,6 +30,8 @@ CONTROL: str = "$undercity/"
 TICK: str = CONTROL + "tick"  # time passed and nothing came
 LINK: str = CONTROL + "link"  # payload b"up" or b"down": our side of the broker connection
 
+_READ_BYTES = 4_000_000  # of packed blocks in one read; they unpack to about ten times as much
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS block (
   first INTEGER PRIMARY KEY,
@@ -182,14 +184,25 @@ class Journal:
         return int(row[0]) if row[0] is not None else self.end()
 
     def read(self, offset: int, *, limit: int = 64) -> list[Block]:
-        """Up to `limit` blocks from `offset` on; JournalCorrupt when one does not match its checksum."""
+        """Up to `limit` blocks from `offset` on, fewer where they are large; none at the end.
+
+        JournalCorrupt when one does not match its checksum.
+        """
         rows = self._query(
             "SELECT first, count, crc, data FROM block WHERE first >= coalesce("
             "(SELECT max(first) FROM block WHERE first <= ?), ?) ORDER BY first LIMIT ?",
             (offset, offset, limit),
-        ).fetchall()
-        blocks = [self._block(*row).after(offset) for row in rows if row[0] + row[1] > offset]
-        return [block for block in blocks if block.topics]
+        )
+        blocks: list[Block] = []
+        size = 0
+        for row in rows:
+            if row[0] + row[1] > offset:
+                blocks.append(self._block(*row).after(offset))
+                size += len(row[3])
+            if size > _READ_BYTES:
+                break
+        rows.close()
+        return blocks
 
     def _block(self, first: int, count: int, crc: int, data: bytes) -> Block:
         if zlib.crc32(data) != crc:

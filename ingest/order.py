@@ -23,6 +23,7 @@ from ingest.decode import Timeline
 from ingest.errors import IngestError
 
 NONE = -1
+_HELD_MAX = 64  # readings of one device that wait; a counter that leaps all the time must not cost memory
 _UNKNOWN_LAG: int = np.iinfo(np.int64).min
 
 
@@ -75,6 +76,7 @@ class Order:
     def __init__(self, fleet: KindFleet, settings: OrderSettings) -> None:
         self._reorder_us = int(settings.reorder_s * 1e6)
         self._future_us = int(settings.future_s * 1e6)
+        self._redecoded_us = self._future_us  # no worker stamps so far behind another
         self._bits = np.uint64(1) << np.arange(len(fleet.kind.quantities), dtype=np.uint64)
         self.last_time = np.empty(0, dtype=np.int64)
         self.last_seq = np.empty(0, dtype=np.int64)
@@ -98,7 +100,8 @@ class Order:
         """Sort the rows of one segment, which may be none, into ready, late and duplicate."""
         work = _Work(batch)
         masks = ((batch.quality != Quality.MISSING) * self._bits).sum(axis=1, dtype=np.uint64)
-        stale = self._stale(batch, outage)
+        clock = timeline.clock[batch.offset - timeline.offset[0]]
+        stale = self._stale(batch, clock, outage)
         for rows in rounds(batch.device):
             clean = self._clean(batch, rows, stale)
             taken = rows[clean]
@@ -111,12 +114,12 @@ class Order:
             for row in rows[~clean].tolist():
                 self._one(row, batch, int(masks[row]), stale=bool(stale[row]), work=work, timeline=timeline)
         self._expire(int(timeline.clock[-1]), work, timeline)
-        return work.arranged()
+        # What comes out of quarantine is news of a bug mended, not of a device alive.
+        return work.arranged(alive=clock - batch.received_us <= self._redecoded_us)
 
-    def _stale(self, batch: Batch, outage: Outage) -> Bool:
-        lag = batch.received_us - batch.time_us
+    def _stale(self, batch: Batch, clock: Int64, outage: Outage) -> Bool:
         ours = (batch.received_us < outage.drained_us) & (batch.time_us >= outage.since_us - self._lateness_us)
-        return (lag > self._lateness_us) & ~ours
+        return (clock - batch.time_us > self._lateness_us) & ~ours
 
     def _clean(self, batch: Batch, rows: Int64, stale: Bool) -> Bool:
         """Which rows are new and next in sequence: nearly all, and all at once."""
@@ -180,6 +183,9 @@ class Order:
             return
         waiting.append(batch.take(np.array([row])))
         waiting.sort(key=lambda held: int(held.seq[0]))
+        if len(waiting) > _HELD_MAX:
+            self._take(waiting.pop(0), work)
+            self._drain(device, work)
 
     def _accept(self, piece: Batch, work: _Work, *, reset: bool = False) -> None:
         device = int(piece.device[0])
@@ -266,14 +272,14 @@ class _Work:
         """Drop a row of the batch."""
         self._duplicate.append(row)
 
-    def arranged(self) -> Arranged:
-        """The result."""
+    def arranged(self, *, alive: Bool) -> Arranged:
+        """The result; `alive` (n,): the batch's rows that may count as a sign of life."""
         batch = self._batch
         nothing = batch.take(np.empty(0, dtype=np.int64))
         late = concat([batch.take(np.array(self._late, dtype=np.int64)), *self._late_pieces])
         late.late[:] = True
         late.reasons |= np.where(late.quality != Quality.MISSING, Reason.LATE, Reason.NONE).astype(np.uint16)
-        alive = np.ones(len(batch), dtype=np.bool_)
+        alive = alive.copy()
         alive[self._duplicate] = False
         return Arranged(
             ready=concat(self._ready) if self._ready else nothing,

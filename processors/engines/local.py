@@ -87,6 +87,8 @@ class Engine:
     def process(self, decoded: Decoded) -> Outcome:
         """Take one segment; the result depends on the journal up to here, not on how it was cut."""
         timeline = decoded.timeline
+        # Several workers stamp side by side, and redecoded deliveries keep their old stamp: time does not go back.
+        np.maximum(timeline.clock, self.clock.now_us, out=timeline.clock)
         self._notice_gap(int(timeline.clock[0]))
         incoming = {batch.fleet.kind.name: batch for batch in decoded.batches}
         arranged: dict[str, Arranged] = {}

@@ -157,3 +157,18 @@ def test_rounds_hold_each_device_once_and_keep_its_order(devices):
     assert sorted(seen) == list(range(len(devices)))
     for device in set(devices):
         assert [r for r in seen if devices[r] == device] == sorted(r for r in seen if devices[r] == device)
+
+
+def test_a_reading_out_of_quarantine_is_history_and_no_sign_of_life():
+    """It keeps its old arrival time in a journal that has gone on."""
+    rows = batch((0, 60, 0, 61), (1, 90_000, 0, 90_000))
+    line = Timeline(rows.offset, np.array([T0 + 90_000 * S, T0 + 90_000 * S]))
+    result = fresh().arrange(rows, line, Outage())
+    assert (times(result.late), times(result.arrived)) == ([(0, 60)], [(1, 90_000)])
+
+
+def test_a_counter_that_always_leaps_holds_no_more_than_a_bounded_number():
+    order = fresh(reorder_s=5)
+    result = arrange(order, (0, 0, 0), *((0, 1 + i, 10 + 2 * i, 1) for i in range(200)))
+    assert len(order.held[0]) == 64
+    assert times(result.ready) == [(0, t) for t in range(137)]
