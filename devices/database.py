@@ -11,6 +11,10 @@ from typing import Any
 
 from sqlalchemy import Engine, MetaData, create_engine, event
 
+from devices.sqlite_files import use_wal
+
+_BUSY_S = 15.0
+
 METADATA = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -25,11 +29,12 @@ def connect(url: str) -> Engine:
     """An engine for `url`; for SQLite with WAL, full synchronisation, foreign keys and a patient lock."""
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 15})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_S})
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: object) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000"):
+        use_wal(connection, _BUSY_S)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import msgspec
 import zstandard
 
+from devices.sqlite_files import use_wal
 from ingest.errors import JournalCorrupt, JournalError, JournalFull
 
 CONTROL: str = "$undercity/"
@@ -130,7 +131,7 @@ class Journal:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            db.execute("PRAGMA journal_mode=WAL")
+            use_wal(db, self.settings.busy_timeout_s)
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA wal_autocheckpoint=4000")
             db.executescript(_SCHEMA)

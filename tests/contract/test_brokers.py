@@ -223,15 +223,22 @@ def test_in_production_a_device_speaks_for_itself_alone(production, tmp_path):
 
 
 def test_who_sends_more_than_we_take_is_told_so(mosquitto):
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
+    """Unless its own unread bytes reset the connection first, which is a matter of luck."""
     reasons = []
-    client.on_disconnect = lambda _client, _data, _flags, reason, _properties: reasons.append(str(reason))
-    client.connect("127.0.0.1", mosquitto.port)
-    client.loop_start()
-    client.publish(TOPIC, b"x" * 2_000_000, qos=1)
-    until(lambda: reasons, "the broker to end the connection")
-    client.loop_stop()
-    assert reasons == ["Packet too large"]
+    for _ in range(10):
+        client = Client(
+            CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False
+        )
+        client.on_disconnect = lambda _client, _data, _flags, reason, _properties: reasons.append(str(reason))
+        before = len(reasons)
+        client.connect("127.0.0.1", mosquitto.port)
+        client.loop_start()
+        client.publish(TOPIC, b"x" * 2_000_000, qos=1)
+        until(lambda before=before: len(reasons) > before, "the broker to end the connection")
+        client.loop_stop()
+        if reasons[-1] == "Packet too large":
+            return
+    raise AssertionError(reasons)
 
 
 def test_limits_are_stated_in_one_place():
