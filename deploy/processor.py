@@ -22,11 +22,13 @@ from devices.errors import UndercityError
 from devices.kinds import load as load_kinds
 from devices.spec import Severity
 from ingest.decode import Refused
+from ingest.errors import StoreError
 from ingest.journal import Journal
 from ingest.quarantine import Held, Quarantine
-from ingest.timeseries.ports import Rejected, TimeSeriesStore
+from ingest.timeseries.ports import Annotates, Rejected, TimeSeriesStore
 from ingest.timeseries.sink import StoreSink
 from processors.alerts.book import AlertBook
+from processors.alerts.marks import marks
 from processors.engines.snapshots import SnapshotFolder
 from processors.findings import Finding
 from processors.pipeline import Pipeline
@@ -47,7 +49,7 @@ class Processor:
         self._clock = Clock(settings.clock)
         self._rejected_points = 0
         self._last_delivery_s = 0.0
-        kinds = load_kinds()
+        kinds = self._kinds = load_kinds()
         database = open_database(settings)
         stack.callback(database.dispose)
         registry = SqlRegistry(database)
@@ -57,6 +59,7 @@ class Processor:
         stack.callback(self._journal.close)
         store = open_store(settings, self._rejected)
         stack.callback(store.close)
+        self._annotates = store if isinstance(store, Annotates) else None
         self._sink = StoreSink(store, settings.sink, self._rejected)
         stack.callback(self._sink.close, _CLOSE_S)
         server = StoreServer(store, kinds, store_socket(settings.socket_path))
@@ -129,7 +132,14 @@ class Processor:
         self._status.update(**fields)
 
     def _findings(self, findings: Sequence[Finding], offset: int) -> None:
-        self._book.apply(findings, offset)
+        changes = self._book.apply(findings, offset)
+        if self._annotates is None or not findings:
+            return
+        try:
+            self._annotates.annotate(marks(findings, changes, self._kinds))
+        except StoreError as error:
+            # The alerts are in the book and on their way to people: the boards' marks may be missing.
+            log.warning("alert_marks_lost", reason=str(error), marks=len(findings), now="the pipeline goes on")
 
     def _refused(self, refused: Sequence[Refused]) -> None:
         self._quarantine.add([Held.from_refused(one) for one in refused])

@@ -1,7 +1,7 @@
 """Makes an InfluxDB 2.7 server ours: buckets, the hourly task and tokens; a second run changes nothing.
 
-    raw      90 days   measurement = kind, as written; `alerts`: one point per alert's change, for annotations, with
-                       tags device, kind, rule, severity, phase and a field `text`
+    raw      90 days   measurement = kind, as written; `alerts`: one point per alert raised or cleared, for
+                       annotations, with tags device, kind, rule, severity and fields title_zh, title_en, phase
     hourly   5 years   as raw, values only, with a tag stat = mean, min, max or count; filled by the task
 
 From: `undercity influx setup`. Tokens go to files that only their owner can read, never to a log or the screen.

@@ -1,14 +1,16 @@
 """Line protocol, built by column: one block of bytes per kind and write.
 
     well,device=WE-1,district=d,site=s level_m=1.5,battery_v=3.6,quality=0i 1767600000000000000
+    alerts,kind=well,device=WE-1,rule=full,severity=high title_zh="满",title_en="full",phase="raise" 1767600000000000000
 
-From: admitted rows. To: InfluxDB, at once or through the spool. Arrow joins the columns, so that no Python runs
-per value; a device's measurement and tags are written out once and kept.
+From: admitted rows, and marks of alerts. To: InfluxDB, at once or through the spool. Arrow joins the columns, so that
+no Python runs per value; a device's measurement and tags are written out once and kept.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships none
@@ -16,13 +18,15 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from devices.fleet import KindFleet
 from devices.readings import Int64
-from ingest.timeseries.ports import Rejected
+from ingest.timeseries.ports import Mark, Rejected
 from ingest.timeseries.rows import Rows
 
+ALERTS: Final = "alerts"
 _TAGS = (("district", "district"), ("street", "street"), ("site", "site"), ("gateway", "gateway_id"))
 _CONTROL = dict.fromkeys((*range(32), 127), " ")
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ "})
+_TEXT = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
 def tag_text(value: str) -> str:
@@ -47,6 +51,19 @@ def tag_prefix(fleet: KindFleet, row: int) -> str:
         if value:
             parts.append(f"{tag}={_escaped(value)}")
     return ",".join(parts)
+
+
+def mark_lines(marks: Iterable[Mark]) -> bytes:
+    """One line per mark, each ended by a line feed; the same mark is always the same point."""
+    return "".join(map(_mark_line, marks)).encode("utf-8", "replace")
+
+
+def _mark_line(mark: Mark) -> str:
+    tags = (("kind", mark.kind), ("device", mark.device), ("rule", mark.rule), ("severity", mark.severity))
+    fields = (("title_zh", mark.title_zh), ("title_en", mark.title_en), ("phase", mark.phase))
+    head = ",".join([ALERTS, *(f"{name}={_escaped(value)}" for name, value in tags if value)])
+    body = ",".join(f'{name}="{value.translate(_CONTROL).translate(_TEXT)}"' for name, value in fields)
+    return f"{head} {body} {mark.time_us * 1000}\n"
 
 
 class LineBuilder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from devices.readings import Batch, Float64, Int64, UInt8
 from devices.spec import Kind
@@ -56,6 +56,32 @@ class Latest:
     time_us: Int64 | None = None
     values: Float64 | None = None
     quality: UInt8 | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One moment of an alert, to be drawn over the curves. `phase`: raise or clear. `time_us`: UTC, event time."""
+
+    kind: str
+    device: str
+    rule: str
+    severity: str
+    phase: str
+    title_zh: str
+    title_en: str
+    time_us: int
+
+
+@runtime_checkable
+class Annotates(Protocol):
+    """A store that keeps alerts beside the readings, for whoever draws both."""
+
+    def annotate(self, marks: Sequence[Mark]) -> None:
+        """Keep `marks`; the same device, rule, severity and time is the same mark.
+
+        It never waits for a server. StoreUnavailable when they cannot be kept here; none of them is known to be.
+        """
+        ...
 
 
 class TimeSeriesStore(Protocol):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -23,8 +23,8 @@ from devices.spec import Kind
 from ingest.errors import JournalError, StoreError, StoreUnavailable
 from ingest.journal import Delivery, Journal, JournalSettings
 from ingest.timeseries.influx import InfluxStore
-from ingest.timeseries.lines import LineBuilder
-from ingest.timeseries.ports import History, Latest, Rejected, Written
+from ingest.timeseries.lines import ALERTS, LineBuilder, mark_lines
+from ingest.timeseries.ports import History, Latest, Mark, Rejected, Written
 from ingest.timeseries.retry import RetryPolicy
 from ingest.timeseries.rows import admit, merged
 
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 _CONSUMER = "influx"
 # A name with $ is a mark, not a consumer: trimming does not wait for it.
 _STORED = "$stored"
+# Alerts go on while somebody else holds the spool: rather lose a mark than wait longer.
+_MARK_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +125,28 @@ class SpooledStore:
             raise StoreUnavailable(f"spool: {error}") from error
         self._upto = end
         with self._state:
-            self._end = self._journal.end()
+            self._end = max(self._end, self._journal.end())
             self._state.notify_all()
         return Written(count, tuple(rejected))
+
+    def annotate(self, marks: Sequence[Mark]) -> None:
+        """See `Annotates.annotate`; durable in the spool when this returns. From any thread."""
+        block = mark_lines(marks)
+        if not block:
+            return
+        try:
+            # Alerts come from another thread than rows do, and seldom: a journal of its own for each time.
+            spool = Journal(self._settings.path, replace(self._journal_settings, busy_timeout_s=_MARK_PATIENCE_S))
+            try:
+                spool.append([Delivery(f"lines/{ALERTS}", block, self._now())])
+                end = spool.end()
+            finally:
+                spool.close()
+        except JournalError as error:
+            raise StoreUnavailable(f"spool: {error}") from error
+        with self._state:
+            self._end = max(self._end, end)
+            self._state.notify_all()
 
     def cursor(self) -> int:
         """See `TimeSeriesStore.cursor`: everything up to it is durable, here or on the server."""

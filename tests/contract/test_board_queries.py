@@ -12,6 +12,8 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 
 from dashboards.grafana import queries
 from devices.spec import Kind
+from ingest.timeseries.lines import mark_lines
+from ingest.timeseries.ports import Mark
 from tests.support.console_fixture import KINDS
 from tests.support.influx import influx_server
 
@@ -48,10 +50,18 @@ def raw_lines(now_ns: int) -> Iterator[str]:
             value, judged = (9999.0, ",quality_pressure_kpa=3i") if minute == 5 else (300.0 + device, "")
             tags = f"device=WA-{device},district=青山区,site=S{device}"
             yield f"water_pressure,{tags} pressure_kpa={value},battery_v=3.6{judged} {at}"
-    yield (
-        "alerts,kind=water_pressure,device=WA-3,rule=low_pressure,severity=medium "
-        f'title_zh="水压过低",title_en="pressure too low",phase="raise" {now_ns - 60 * 10**9}'
+    raised = Mark(
+        kind="water_pressure",
+        device="WA-3",
+        rule="low_pressure",
+        severity="medium",
+        phase="raise",
+        title_zh="水压过低",
+        title_en="pressure too low",
+        time_us=now_ns // 1000 - 60 * 10**6,
     )
+    # Written twice, as after a crash: it stays one mark.
+    yield from mark_lines([raised, raised]).decode().splitlines()
 
 
 def ask(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from devices.fleet import Entry
 from ingest.errors import StoreError, StoreUnavailable
 from ingest.timeseries.influx import InfluxSettings, InfluxStore
-from ingest.timeseries.ports import Rejected
+from ingest.timeseries.ports import Annotates, Mark, Rejected
 from ingest.timeseries.retry import RetryPolicy
 from ingest.timeseries.spool import SpooledStore, SpoolSettings
 from tests.support.influx import Influxd, InfluxServer, influx_server, onboarded, require_influxd
@@ -21,6 +23,16 @@ pytestmark = pytest.mark.influx
 NOW = time.time_ns() // 1000 // HOUR * HOUR
 T = NOW - DAY
 WELL = kind_of("well", "level_m", "battery_v")
+RISEN = Mark(
+    kind="well",
+    device="A",
+    rule="high",
+    severity="high",
+    phase="raise",
+    title_zh="水位高",
+    title_en="level high",
+    time_us=T,
+)
 QUICK = RetryPolicy(attempts=1, first_s=0.05, longest_s=0.2)
 
 
@@ -189,6 +201,50 @@ def test_the_spool_carries_the_pipeline_over_an_outage_and_then_empties(tmp_path
         db.close()
     finally:
         own.stop()
+
+
+def test_marks_of_alerts_wait_in_the_spool_and_never_for_the_server(server: InfluxServer, tmp_path: Path) -> None:
+    settings = settings_for(server, tmp_path)
+    away = replace(settings, url="http://127.0.0.1:1")
+    spool = SpoolSettings(path=tmp_path / "spool.db", idle_s=0.05, retry=QUICK)
+    fleet = fleet_of(WELL, ["A"])
+    db = SpooledStore(InfluxStore(away), spool, now=lambda: NOW)
+    assert isinstance(db, Annotates)
+    start = time.monotonic()
+    db.write([batch_of(fleet, rows("A", 3))], 3)
+    db.annotate([RISEN])
+    db.annotate([])
+    assert time.monotonic() - start < 1
+    assert (db.cursor(), db.lag().writes) == (3, 2)
+    db.close()
+    db = SpooledStore(InfluxStore(settings), spool, now=lambda: NOW)
+    db.annotate([RISEN])
+    db.write([batch_of(fleet, rows("A", 5))], 5)
+    assert db.drained(10)
+    assert stored(db, "A") == 5
+    db.close()
+    with server.client() as client:
+        query = (
+            f'from(bucket: "{settings.bucket}") |> range(start: -2d) '
+            '|> filter(fn: (r) => r._measurement == "alerts" and r._field == "title_zh")'
+        )
+        found = [record.values for one in client.query_api().query(query) for record in one.records]
+    assert [(row["device"], row["_value"]) for row in found] == [("A", "水位高")]
+
+
+def test_a_mark_that_cannot_be_kept_is_one_refusal(server: InfluxServer, tmp_path: Path) -> None:
+    db = SpooledStore(
+        InfluxStore(settings_for(server, tmp_path)),
+        SpoolSettings(path=tmp_path / "s" / "spool.db"),
+        now=lambda: NOW,
+    )
+    holder = sqlite3.connect(tmp_path / "s" / "spool.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match=r"spool: .*locked"):
+        db.annotate([RISEN])
+    holder.execute("ROLLBACK")
+    holder.close()
+    db.close()
 
 
 def _until(holds: Callable[[], bool], within_s: float = 10.0) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from devices.fleet import Entry
 from devices.readings import Quality
-from ingest.timeseries.lines import LineBuilder, line_time_ns, refused, tag_prefix, tag_text
+from ingest.timeseries.lines import LineBuilder, line_time_ns, mark_lines, refused, tag_prefix, tag_text
+from ingest.timeseries.ports import Mark
 from ingest.timeseries.rows import admit, merged
 from tests.support.series import HOUR, SECOND, Row, batch_of, fleet_of, kind_of
 
@@ -108,3 +110,36 @@ def test_infinite_values_and_impossible_times_are_refused_by_name() -> None:
         ("A", "expected finite values"),
         ("B", "expected a time between 1677 and 2262"),
     ]
+
+
+RISEN = Mark(
+    kind="well",
+    device="WE 1",
+    rule="high",
+    severity="high",
+    phase="raise",
+    title_zh="水位高",
+    title_en="level high",
+    time_us=T,
+)
+
+
+def test_a_mark_is_one_line_and_the_same_mark_the_same_line() -> None:
+    tags = "alerts,kind=well,device=WE\\ 1,rule=high,severity=high"
+    line = f'{tags} title_zh="水位高",title_en="level high",phase="raise" {STAMP}\n'
+    assert mark_lines([RISEN]).decode() == line
+    assert mark_lines([RISEN, RISEN]).decode() == line * 2
+    assert mark_lines([]) == b""
+
+
+def test_a_title_with_quotes_backslashes_and_line_breaks_stays_one_field() -> None:
+    (line,) = mark_lines([replace(RISEN, title_en='say "no"\\\n,x=1 2')]).decode().splitlines()
+    assert 'title_en="say \\"no\\"\\\\ ,x=1 2",phase' in line
+
+
+@given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=12))
+def test_a_refused_mark_names_its_device_again_whatever_it_says(device: str, rule: str, title: str) -> None:
+    mark = replace(RISEN, device="d" + device, rule=rule, title_zh=title)
+    (line,) = mark_lines([mark]).splitlines()
+    found = refused(line, "why")
+    assert (found.device, found.kind, found.time_us) == (tag_text(mark.device), "alerts", T)
