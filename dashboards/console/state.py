@@ -1,4 +1,4 @@
-"""Who reports, who is silent, who alarms: one kind's devices at one moment, as arrays.
+"""Who reports, who is silent, who alarms, who has yet to be heard from: one kind's devices at one moment, as arrays.
 
 From: the store's latest values, the fleet and the active alerts. To: the overview and its live updates.
 """
@@ -16,17 +16,21 @@ from devices.fleet import KindFleet
 from devices.readings import Int64
 from ingest.timeseries.ports import Latest
 
-REPORTING, SILENT, ALARMING = 0, 1, 2
-STATES = ("reporting", "silent", "alarming")
+REPORTING, WAITING, SILENT, ALARMING = 0, 1, 2, 3
+STATES = ("reporting", "waiting", "silent", "alarming")
 
 
 class Counts(NamedTuple):
-    """How many devices of a kind are in which state; `worst`: the most urgent priority, 0 without an alert."""
+    """How many devices of a kind are in which state; `worst`: the most urgent priority, 0 without an alert.
+
+    `waiting`: registered a moment ago and not yet heard from, which is neither healthy nor abnormal.
+    """
 
     reporting: int
     silent: int
     alarming: int
     worst: int
+    waiting: int
 
 
 @dataclass(slots=True)
@@ -34,7 +38,7 @@ class KindNow:
     """One kind's registered devices; n devices.
 
     `ids`: (n,) device ids. `row`: (n,) row in the fleet. `place`: (n,) row in `latest`, -1 for never reported.
-    `newest_us`: (n,) UTC of the newest value, 0 for never. `state`: (n,) REPORTING, SILENT or ALARMING.
+    `newest_us`: (n,) UTC of the newest value, 0 for never. `state`: (n,) one of REPORTING to ALARMING.
     `rank`: (n,) priority of its worst active alert, 1 to 3, 0 without one.
     """
 
@@ -49,10 +53,10 @@ class KindNow:
     rank: NDArray[np.int8]
 
     def counts(self) -> Counts:
-        """Devices reporting, silent and alarming, and the worst priority among them."""
-        reporting, silent, alarming = np.bincount(self.state, minlength=3).tolist()
+        """Devices in each state, and the worst priority among them."""
+        reporting, waiting, silent, alarming = np.bincount(self.state, minlength=len(STATES)).tolist()
         ranks = self.rank[self.rank > 0]
-        return Counts(reporting, silent, alarming, int(ranks.min()) if len(ranks) else 0)
+        return Counts(reporting, silent, alarming, int(ranks.min()) if len(ranks) else 0, waiting)
 
 
 class Surveyor:
@@ -69,14 +73,20 @@ class Surveyor:
         if latest.time_us is not None and latest.time_us.size:
             reported = base.place >= 0
             newest[reported] = latest.time_us.max(axis=1)[base.place[reported]]
-        patience_us = fleet.cadence_s[base.row] * (self._periods * 1e6)
-        state = np.where(now_us - newest > patience_us, SILENT, REPORTING).astype(np.int8)
+        state = self._by_silence(fleet, base.row, newest, now_us)
         rank = np.zeros(len(base.ids), dtype=np.int8)
         for device, worst in alarming.items():
             if (at := base.index.get(device)) is not None:
                 rank[at] = worst
         state[rank > 0] = ALARMING
         return KindNow(fleet, latest, base.ids, base.index, base.row, base.place, newest, state, rank)
+
+    def _by_silence(self, fleet: KindFleet, row: Int64, newest_us: Int64, now_us: int) -> NDArray[np.int8]:
+        """REPORTING, WAITING or SILENT; who never reported is given as long from its registration as any other."""
+        unheard = newest_us == 0
+        since_us = np.where(unheard, fleet.registered_us[row], newest_us)
+        overdue = now_us - since_us > fleet.cadence_s[row] * (self._periods * 1e6)
+        return np.where(overdue, SILENT, np.where(unheard, WAITING, REPORTING)).astype(np.int8)
 
     def _aligned(self, fleet: KindFleet, latest: Latest) -> KindNow:
         known = self._known.get(fleet.kind.name)
@@ -100,7 +110,7 @@ class Surveyor:
 
 
 def find(now: KindNow, text: str, state: str, site_name: Callable[[str], str] = str) -> list[int]:
-    """Indices of the devices that match: alarming first, worst first, then silent, then by id.
+    """Indices of the devices that match: alarming first, worst first, then silent, then waiting, then by id.
 
     `text` is looked for in id, site, its name, district, street and gateway, whatever its case; empty matches all.
     `state` is one of STATES or empty for all.

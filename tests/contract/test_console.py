@@ -11,6 +11,7 @@ from string import Formatter
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 import dashboards.console
@@ -21,6 +22,8 @@ from dashboards.console.state import STATES, Surveyor, find
 from dashboards.console.text import TEXTS, Words
 from dashboards.console.views.api import bucket_s
 from dashboards.errors import ConsoleError
+from devices.fleet import Entry, build
+from ingest.timeseries.ports import Latest
 from tests.support.console_fixture import KINDS, FakeCity, console_app, wall_us
 from tests.support.console_server import QUICK, serving, wait_for
 
@@ -374,9 +377,46 @@ def test_a_device_that_never_reported_is_silent_and_a_departed_one_is_not_counte
     latest = replace(found, devices=[*found.devices[1:], "GONE"])
     now = Surveyor(3).survey(city.fleet().kinds["water_pressure"], latest, {"WA-0001": 2, "X": 1}, wall_us())
     assert STATES[now.state[now.index["WA-0000"]]] == "silent"
-    assert sum(now.counts()[:3]) == 6
-    assert now.counts().worst == 2
+    counts = now.counts()
+    assert counts.reporting + counts.silent + counts.alarming + counts.waiting == 6
+    assert counts.worst == 2
     assert now.ids[find(now, "", "")[0]] == "WA-0001"
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "state"), [(-5.0, "waiting"), (0.0, "waiting"), (90.0, "waiting"), (90.1, "silent"), (1e9, "silent")]
+)
+def test_a_new_device_is_waited_for_three_of_its_own_periods_before_it_is_silent(ago_s: float, state: str) -> None:
+    now_us = wall_us()
+    new = Entry("WA-1", "water_pressure", cadence_s=30, registered_us=now_us - int(ago_s * 1e6))
+    old = Entry("WA-2", "water_pressure", registered_us=1)
+    fleet = build(KINDS, [new, old]).kinds["water_pressure"]
+    kind = KINDS["water_pressure"]
+    latest = Latest(kind, ["WA-2"], np.array([[now_us, 0]]), np.zeros((1, 2)), np.zeros((1, 2), dtype=np.uint8))
+    now = Surveyor(3).survey(fleet, latest, {}, now_us)
+    assert [STATES[one] for one in now.state] == [state, "reporting"]
+    counts = now.counts()
+    assert (counts.waiting, counts.silent, counts.reporting) == (state == "waiting", state == "silent", 1)
+
+
+def test_a_new_device_that_already_alarms_is_alarming() -> None:
+    fleet = build(KINDS, [Entry("WA-1", "water_pressure", registered_us=wall_us())]).kinds["water_pressure"]
+    now = Surveyor(3).survey(fleet, Latest(KINDS["water_pressure"]), {"WA-1": 1}, wall_us())
+    assert STATES[now.state[0]] == "alarming"
+
+
+@pytest.mark.parametrize(("language", "said"), [("zh", "尚未上报"), ("en", "not yet heard from")])
+def test_a_new_device_is_said_to_be_not_yet_heard_from(language: str, said: str) -> None:
+    city = FakeCity(wall_us, per_kind=2)
+    city.register("WA-NEW", "water_pressure")
+    with serving(city) as client:
+        overview = client.get("/", params={"lang": language}).text
+        page = client.get("/devices/WA-NEW", params={"lang": language}).text
+        chosen = client.get("/", params={"lang": language, "state": "waiting"}).text
+    assert re.search(rf'class="n waiting"><i>1</i> <small>[^<]*{said}', overview)
+    assert f'data-state="waiting" data-rank="0">{said}<' in page
+    assert 'data-device="WA-NEW"' in chosen
+    assert 'data-device="WA-0001"' not in chosen
 
 
 @pytest.mark.parametrize(

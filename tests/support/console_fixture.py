@@ -120,6 +120,7 @@ class FakeCity:
         ]
         if hostile:
             entries.append(Entry(hostile, next(iter(self._kinds)), district=hostile, site=hostile))
+        self._entries = entries
         self._fleet = build(self._kinds, entries)
         rng = np.random.default_rng(7)
         self._latest = {name: self._first(kind, rng, start) for name, kind in self._kinds.items()}
@@ -275,6 +276,11 @@ class FakeCity:
 
     def fleet(self) -> Fleet:
         return self._fleet
+
+    def register(self, device: str, kind: str) -> None:
+        """A new device is registered now, and has not reported yet."""
+        self._entries.append(Entry(device, kind, district="青山区", site="S-NEW", registered_us=self.now()))
+        self._fleet = build(self._kinds, self._entries, previous=self._fleet)
 
     def device(self, device: str) -> DeviceFacts | None:
         found = self._fleet.find(device)

@@ -99,8 +99,8 @@
 
   function showCounts(counts) {
     for (const tile of document.querySelectorAll(".kind")) {
-      const [reporting, silent, alarming, worst] = counts[tile.dataset.kind] ?? [];
-      for (const [name, n] of Object.entries({ reporting, silent, alarming })) {
+      const [reporting, silent, alarming, worst, waiting] = counts[tile.dataset.kind] ?? [];
+      for (const [name, n] of Object.entries({ reporting, silent, alarming, waiting })) {
         const place = tile.querySelector(`.n.${name}`);
         if (n === undefined || !place) continue;
         place.querySelector("i").textContent = n;

@@ -66,7 +66,7 @@ async def _values(console: Console, found: DeviceFacts) -> dict[str, Any]:
         return {**nothing, "values_why": str(error)}
     at = now.index.get(found.id)
     if at is None:
-        return nothing
+        return {**nothing, "state": "waiting"}  # registered since the devices were last read
     return {
         "cells": cells(now, at),
         "state": STATES[now.state[at]],

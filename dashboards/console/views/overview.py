@@ -67,7 +67,7 @@ async def _counts(console: Console) -> tuple[list[KindCount], str]:
     for name, kind in console.feed.kinds.items():
         registered = len(fleet.kinds[name].index) if name in fleet.kinds else 0
         try:
-            found = (await console.feed.kind_now(name)).counts() if registered else Counts(0, 0, 0, 0)
+            found = (await console.feed.kind_now(name)).counts() if registered else Counts(0, 0, 0, 0, 0)
             counts.append(KindCount(kind, found, registered))
         except UndercityError as error:
             why = str(error)
