@@ -83,7 +83,13 @@ class DemoSystem:
             {
                 "data": {"dir": str(plan.folder.resolve() / "data")},
                 "mqtt": {"port": self.broker.port},
-                "console": {"port": plan.console_port, "stale_after_s": 5.0 * speed},
+                # A fast city's values are old within a real second: store and show them sooner.
+                "sink": {"every_s": 0.2},
+                "console": {
+                    "port": plan.console_port,
+                    "stale_after_s": 5.0 * speed,
+                    "values_every_s": 0.5,
+                },
                 "engine": {
                     "reorder_s": 5.0 * speed,
                     "max_gap_s": 10.0 * speed,

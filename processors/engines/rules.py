@@ -171,7 +171,7 @@ class KindRules:
                     offset=int(offset[i]),
                     evidence=Evidence(
                         quantity=use.quantity.name if use.quantity else None,
-                        unit=use.quantity.unit if use.quantity else "",
+                        unit=use.quantity.unit if use.quantity else "s",  # device-wide rules measure silence
                         observed=_number(hits.observed[i]),
                         expected=_number(hits.expected[i]),
                         limit=_number(hits.limit[i]),
