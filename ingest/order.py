@@ -137,7 +137,9 @@ class Order:
         device, time_us, seq = int(batch.device[row]), int(batch.time_us[row]), int(batch.seq[row])
         received_us = int(batch.received_us[row])
         if device in self.held:
-            self._overdue(device, received_us, work, timeline)
+            # The engine's clock, which no worker's stamp turns back: the same at a row as at a segment's end.
+            clock_us = int(timeline.clock[int(batch.offset[row]) - int(timeline.offset[0])])
+            self._overdue(device, clock_us, work, timeline)
         last_time, last_seq = int(self.last_time[device]), int(self.last_seq[device])
         if time_us == last_time:
             self._same_time(row, batch, mask, work)
@@ -155,7 +157,7 @@ class Order:
             self._hold(row, batch, work)
         else:
             self._accept(batch.take(np.array([row])), work)
-            self._drain(device, work)
+            self._drain(device, int(batch.offset[row]), work)
 
     def _steady(self, device: int, lag: int) -> bool:
         last = int(self.last_lag[device])
@@ -184,8 +186,9 @@ class Order:
         waiting.append(batch.take(np.array([row])))
         waiting.sort(key=lambda held: int(held.seq[0]))
         if len(waiting) > _HELD_MAX:
-            self._take(waiting.pop(0), work)
-            self._drain(device, work)
+            place = int(batch.offset[row])
+            self._take(waiting.pop(0), place, work)
+            self._drain(device, place, work)
 
     def _accept(self, piece: Batch, work: _Work, *, reset: bool = False) -> None:
         device = int(piece.device[0])
@@ -196,34 +199,39 @@ class Order:
         self.last_mask[device] = self._bits[present].sum(dtype=np.uint64)
         work.ready(piece, reset=reset)
 
-    def _drain(self, device: int, work: _Work) -> None:
-        """Take what waited, as far as it now follows without a gap."""
+    def _drain(self, device: int, place: int, work: _Work) -> None:
+        """Take what waited, as far as it now follows without a gap; the delivery at `place` closed it."""
         waiting = self.held.get(device)
         while waiting and int(waiting[0].seq[0]) <= int(self.last_seq[device]) + 1:
-            self._take(waiting.pop(0), work)
+            self._take(waiting.pop(0), place, work)
         if waiting is not None and not waiting:
             del self.held[device]
 
-    def _take(self, piece: Batch, work: _Work) -> None:
+    def _take(self, piece: Batch, place: int, work: _Work) -> None:
+        """Let go of a row that waited; from here on it belongs to the delivery at `place`, which decided that.
+
+        Until then nobody had it: whoever has everything before `place` does not have this row.
+        """
+        piece.offset[0] = max(int(piece.offset[0]), place)
         if int(piece.time_us[0]) > int(self.last_time[int(piece.device[0])]):
             self._accept(piece, work)
         else:
             work.late_piece(piece)
 
     def _overdue(self, device: int, clock_us: int, work: _Work, timeline: Timeline) -> None:
-        """Give up waiting for what should have come before rows whose time is up."""
-        waiting = self.held[device]
-        due = [i for i, held in enumerate(waiting) if int(held.received_us[0]) + self._reorder_us < clock_us]
-        if not due:
-            return
-        decided = min(int(waiting[i].received_us[0]) for i in due) + self._reorder_us
-        for piece in waiting[: due[-1] + 1]:
-            piece.offset[0] = max(int(piece.offset[0]), timeline.position(decided))
-            self._take(piece, work)
-        del waiting[: due[-1] + 1]
-        self._drain(device, work)
-        if not waiting:
-            self.held.pop(device, None)
+        """Give up waiting for what should have come before rows whose time is up, one after another."""
+        while waiting := self.held.get(device):
+            received = [int(held.received_us[0]) for held in waiting]
+            decided = min(received) + self._reorder_us
+            if decided >= clock_us:
+                return
+            place = timeline.position(decided)
+            due = received.index(min(received)) + 1
+            for piece in waiting[:due]:
+                self._take(piece, place, work)
+            del waiting[:due]
+            self._drain(device, place, work)
+        self.held.pop(device, None)
 
     def _expire(self, clock_us: int, work: _Work, timeline: Timeline) -> None:
         for device in sorted(self.held):

@@ -110,6 +110,7 @@ class Pipeline:
             log.warning("snapshot_passed_over", reason=problem, now="an older one is used")
         start = self._journal.start()
         if state is None:
+            log.info("no_snapshot", offset=start, now="the journal is read from there")
             return start
         if state.offset < start:
             log.warning("journal_begins_after_snapshot", snapshot=state.offset, journal=start)

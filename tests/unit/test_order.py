@@ -80,6 +80,42 @@ def test_a_gap_is_waited_for_and_then_filled_in_order():
     assert times(arrange(order, (0, 60, 1, 121)).ready) == [(0, 60), (0, 120)]
 
 
+def test_what_waited_belongs_to_the_delivery_that_let_it_go():
+    """A store that has everything before that delivery does not have it yet, and a crash may come in between."""
+    order = fresh(reorder_s=5)
+    result = arrange(order, (0, 0, 0), (0, 120, 2), (1, 121, 0, 121), (0, 60, 1, 122))
+    assert list(zip(times(result.ready), result.ready.offset.tolist(), strict=True)) == [
+        ((0, 0), 0),
+        ((1, 121), 2),
+        ((0, 60), 3),
+        ((0, 120), 3),
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_which_delivery_decided_does_not_depend_on_where_segments_were_cut(data):
+    steps = data.draw(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), min_size=1, max_size=20))
+    arrival, rows = 1000.0, []
+    for seq, tenths in steps:
+        arrival += tenths / 10
+        rows.append((0, 900.0 + seq, seq, arrival))
+    rows.append((1, 2000, 0, 2000))  # time enough to give up waiting for anything
+    whole = batch(*rows)
+    line = timeline(whole)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(rows) - 1))) if len(rows) > 1 else [])
+    results = []
+    for bounds in ([0, len(rows)], [0, *cuts, len(rows)]):
+        order, found = fresh(reorder_s=1), []
+        for first, end in zip(bounds, bounds[1:], strict=False):
+            part = Timeline(line.offset[first:end], line.clock[first:end])
+            done = order.arrange(whole.take(np.arange(first, end)), part, Outage(T0, T0 + 10_000 * S))
+            for kept, late in ((done.ready, False), (done.late, True)):
+                found += zip(times(kept), kept.offset.tolist(), [late] * len(kept), strict=True)
+        results.append(sorted(found))
+    assert results[0] == results[1]
+
+
 def test_a_gap_that_nothing_fills_is_given_up_after_the_bound():
     order = fresh(reorder_s=5)
     arrange(order, (0, 0, 0), (0, 120, 2))
