@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _PATIENCE_S = 3.0  # a page waits so long for a source, then says that it does not answer
 _REST = 4  # a source that takes long is left alone for so many times as long
+_STORE_READS = 2  # newest values read at a time, whatever is asked: more would only slow each other down
 
 
 class Cached(Generic[T]):
@@ -93,6 +94,8 @@ class Feed:
         self.now = now
         self.kinds = readings.kinds()
         self._threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="console-read")
+        # Apart from the others: a store that is slow or hangs holds up no alert.
+        self._store_threads = ThreadPoolExecutor(max_workers=_STORE_READS, thread_name_prefix="console-store")
         self._surveyor = Surveyor(settings.silent_periods)
         self._vitals = Cached("health", lambda: self.call(health.vitals), settings.heartbeat_s / 2)
         self._alerts = Cached("alerts", self._read_alerts, settings.alerts_every_s / 2)
@@ -110,6 +113,7 @@ class Feed:
     def close(self) -> None:
         """Start no further reads; those under way are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._store_threads.shutdown(wait=False, cancel_futures=True)
 
     async def vitals(self) -> Vitals:
         """The pipeline's signs of life."""
@@ -153,7 +157,11 @@ class Feed:
         return AlertsNow(sequence, active, {alert.device: rank(alert.severity) for alert in reversed(active)})
 
     def _latest_of(self, kind: Kind) -> Callable[[], Awaitable[Latest]]:
-        return lambda: self.call(self.readings.latest, kind, self.now())
+        async def read() -> Latest:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._store_threads, self.readings.latest, kind, self.now())
+
+        return read
 
     async def staleness(self) -> tuple[list[str], Vitals | None]:
         """Codes of everything that makes the picture stale, none when it is live; and the signs of life."""

@@ -6,13 +6,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
+import httpx
 import pytest
 
 from dashboards.console.serve import ConsoleServer, run_console
 from dashboards.console.settings import ConsoleSettings
 from dashboards.errors import ConsoleError
+from devices.spec import Kind
+from ingest.timeseries.ports import Latest
 from tests.support.console_fixture import FakeCity, console_app, wall_us
 from tests.support.console_server import QUICK, first, hub_of, listen, wait_for
 
@@ -101,6 +105,83 @@ def test_forty_open_pages_cost_the_store_no_more_than_one(city: FakeCity, server
         page.join(5)
     assert asked <= 2 * 15  # two kinds, a read each 0.1 s at most
     wait_for(lambda: len(hub_of(server)) == 0)
+
+
+class SlowCity(FakeCity):
+    """Its store takes `takes_s` for each kind's newest values; `busy`: how many such reads ran at once, at most.
+
+    `reads`: kind, start and end of each. `let_go` ends what hangs.
+    """
+
+    def __init__(self, takes_s: float) -> None:
+        super().__init__(wall_us, per_kind=5)
+        self.takes_s = takes_s
+        self.let_go = threading.Event()
+        self.running = self.busy = 0
+        self.reads: list[tuple[str, float, float]] = []
+
+    def latest(self, kind: Kind, now_us: int) -> Latest:
+        with self._lock:
+            self.running += 1
+            self.busy = max(self.busy, self.running)
+        start = time.monotonic()
+        self.let_go.wait(self.takes_s)
+        with self._lock:
+            self.running -= 1
+            self.reads.append((kind.name, start, time.monotonic()))
+        return super().latest(kind, now_us)
+
+
+def test_a_slow_store_is_asked_one_at_a_time_per_kind_and_left_alone_between() -> None:
+    city = SlowCity(takes_s=0.3)
+    running = ConsoleServer(console_app(city, QUICK), QUICK)
+    stop = threading.Event()
+
+    def keep_asking(n: int) -> None:
+        query = "list=1&kind=water_pressure&device=WA-0001" if n % 2 else "kind=manhole_cover&device=MA-0001"
+        for _ in listen(running.url, query):
+            if stop.is_set():
+                return
+            httpx.get(f"{running.url}/api/latest", params={"kind": "water_pressure"}, timeout=10)
+
+    pages = [threading.Thread(target=keep_asking, args=(n,), daemon=True) for n in range(10)]
+    for page in pages:
+        page.start()
+    wait_for(lambda: sum(kind == "water_pressure" for kind, _, _ in city.reads) >= 3)
+    stop.set()
+    for page in pages:
+        page.join(5)
+    running.close()
+    assert city.busy <= 2
+    for name in city.kinds():
+        own = [(start, end) for kind, start, end in city.reads if kind == name]
+        # It may rest at least as long as it was busy: the poller never asks it more than half of the time.
+        assert all(later - end >= city.takes_s for (_, end), (later, _) in pairwise(own))
+
+
+def test_alerts_reach_an_open_page_while_the_store_hangs() -> None:
+    city = SlowCity(takes_s=60)
+    running = ConsoleServer(console_app(city, QUICK), QUICK)
+    asking = [
+        threading.Thread(
+            target=httpx.get, args=(f"{running.url}/?kind={kind}",), kwargs={"timeout": 20}, daemon=True
+        )
+        for kind in city.kinds()
+        for _ in range(6)
+    ]
+    for page in asking:
+        page.start()
+    wait_for(lambda: city.running == 2)
+    raised, at = "", 0.0
+    for name, data, _ in listen(running.url, "list=1&kind=water_pressure&device=WA-0001"):
+        if name == "beat" and not raised:
+            raised, at = city.raise_alert("WA-0001", "low_pressure"), time.monotonic()
+        if raised and ((name == "alerts" and data["changed"]) or time.monotonic() - at > 5):
+            break
+    assert time.monotonic() - at < 2
+    assert city.running == 2
+    city.let_go.set()
+    running.close()
 
 
 def test_a_page_that_takes_nothing_is_dropped_and_the_others_go_on(city: FakeCity) -> None:
