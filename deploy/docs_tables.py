@@ -13,6 +13,7 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -24,6 +25,7 @@ from deploy.settings import secret_field
 from deploy.settings_loader import keys
 from devices import kinds
 from devices.spec import Kind
+from processors.errors import RuleError
 
 # typer carries a copy of click of its own, so its classes have no public name.
 _Command = Any
@@ -211,9 +213,30 @@ def detectors() -> Iterator[str]:
         yield ""
         yield inspect.cleandoc(detector.__doc__ or "").partition("\n>>>")[0].strip()
         yield ""
-        yield from _table(
-            ("Parameter", "Default"), ((f"`{one}`", f"`{value:g}`") for one, value in detector.PARAMS.items())
-        )
+        yield from _table(("Parameter", "Default"), ((f"`{one}`", _param(name, one)) for one in detector.PARAMS))
+
+
+def _param(detector: str, one: str) -> str:
+    """The default of a detector's parameter; NaN stands for none, and then whether one has to be given."""
+    params = processors.detectors.load()[detector].PARAMS
+    if not isnan(params[one]):
+        return f"`{params[one]:g}`"
+    others = {name: 1.0 for name, value in params.items() if isnan(value) and name != one}
+    if not _builds(detector, others):
+        return "required"
+    return (
+        "none"
+        if _builds(detector, {})
+        else f"none; required without {' or '.join(f'`{name}`' for name in others)}"
+    )
+
+
+def _builds(detector: str, params: dict[str, float]) -> bool:
+    try:
+        processors.detectors.build(detector, params)
+    except RuleError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -79,6 +79,21 @@ def test_every_link_between_the_documents_leads_somewhere() -> None:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "deploy/docs/README.md"])
+def test_every_page_can_be_reached_from_the_index(document: str) -> None:
+    linked = set(re.findall(r"\]\(([^)#\s]+)", (ROOT / document).read_text(encoding="utf-8")))
+    prefix = "deploy/docs/" if document == "ARCHITECTURE.md" else ""
+    pages_there = {prefix + page.name for page in DOCS.glob("*.md")} - {document, "README.md"}
+    assert pages_there - linked == set()
+
+
+def test_a_parameter_without_a_default_says_that_it_is_required() -> None:
+    page = PAGES["detectors.md"]
+    assert "nan" not in page
+    assert "| `slack` | required |" in page
+    assert "| `high` | none; required without `low` |" in page
+
+
 def test_decisions_are_numbered_without_a_repetition() -> None:
     numbers = [path.name[:4] for path in (DOCS / "decisions").glob("*.md")]
     assert len(set(numbers)) == len(numbers)
