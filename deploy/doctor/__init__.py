@@ -16,6 +16,7 @@ from deploy.settings import Settings
 __all__ = ["CHECKS", "Line", "Verdict", "examine"]
 
 CHECKS: tuple[tuple[str, Check], ...] = (
+    ("data", machine.check_data),
     ("broker", broker.check_broker),
     ("store", services.check_store),
     ("database", services.check_database),

@@ -27,6 +27,7 @@ from ingest.mqtt_settings import MqttSettings
 _WAIT_S = 5.0
 _PROBES = 1200  # mosquitto keeps 1000 queued messages for a session that is away unless told otherwise
 _TOPIC = "undercity/doctor/"
+_BROKER_ADVICE = "any that speaks MQTT v5; for Mosquitto there are settings in deploy/mosquitto"
 _QUEUE_ADVICE = "set max_queued_messages 0 and a max_queued_bytes, as deploy/mosquitto does"
 
 
@@ -108,7 +109,9 @@ def check_broker(settings: Settings) -> Iterator[Line]:
         return
     except OSError as error:
         say = f"{mqtt.broker} cannot be reached: {error.strerror or error}"
-        yield fail("broker", say, "start the broker, or mend mqtt.host, mqtt.port and mqtt.tls_ca")
+        yield fail(
+            "broker", say, f"start the broker ({_BROKER_ADVICE}), or mend mqtt.host, mqtt.port and mqtt.tls_ca"
+        )
         return
     if not mqtt.encrypted and mqtt.host not in {"127.0.0.1", "localhost", "::1"}:
         yield warn("broker", "the link is not encrypted", "set mqtt.tls_ca")

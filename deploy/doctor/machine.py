@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from deploy.doctor.lines import Line, fail, ok, warn
+from deploy.doctor.lines import Line, Verdict, fail, ok, warn
 from deploy.settings import Settings
 from ingest.errors import JournalError
 from ingest.journal import Journal, JournalStats
@@ -34,6 +34,21 @@ def existing_parent(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def check_data(settings: Settings) -> Iterator[Line]:
+    """Where this city's data lies, and whether anything has run there yet."""
+    folder = settings.data.dir.absolute()
+    if folder.exists():
+        yield ok("data", str(folder))
+        return
+    yield Line(
+        "data",
+        Verdict.OK,
+        f"{folder}: not there, so nothing has run here yet",
+        "to see a city: undercity demo, which needs nothing else; for your own: mend what follows, import a census, "
+        "then undercity run",
+    )
 
 
 def check_space(settings: Settings) -> Iterator[Line]:

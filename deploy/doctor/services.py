@@ -16,6 +16,8 @@ from deploy.storelink import StoreClient
 from devices.kinds import load as load_kinds
 from ingest.errors import StoreError, StoreUnavailable
 
+_NAMED = 5  # more names would not fit into a line
+
 
 def check_store(settings: Settings) -> Iterator[Line]:
     """Whether readings can be read back."""
@@ -85,7 +87,8 @@ def check_registry(settings: Settings) -> Iterator[Line]:
         yield warn("registry", "no device is known yet", "undercity devices import census.csv")
         return
     try:
-        entries = SqlRegistry(engine).entries()
+        registry = SqlRegistry(engine)
+        entries, gateways = registry.entries(), {one.id for one in registry.gateways()}
     finally:
         engine.dispose()
     if not entries:
@@ -100,6 +103,22 @@ def check_registry(settings: Settings) -> Iterator[Line]:
     homeless = sum(not entry.site for entry in entries)
     if homeless:
         yield warn("registry", f"{homeless} devices have no site", "import a census that names their sites")
+    yield from _gateways(Counter(entry.gateway for entry in entries if entry.gateway), gateways)
+
+
+def _gateways(children: Counter[str], described: set[str]) -> Iterator[Line]:
+    """Gateways that devices name and no row of the registry describes, by name; most children first."""
+    unknown = [name for name, _ in children.most_common() if name not in described]
+    if not unknown:
+        return
+    named = ", ".join(f"{name} ({children[name]})" for name in unknown[:_NAMED])
+    more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+    say = f"{len(unknown)} gateways (devices behind each) that no row describes: {named}{more}"
+    yield warn(
+        "registry",
+        f"{say}; their silence is told without a place",
+        "import the census again, or mend the gateway of these devices in it",
+    )
 
 
 def check_notify(settings: Settings) -> Iterator[Line]:

@@ -21,6 +21,9 @@ from deploy.doctor.broker import check_broker
 from deploy.doctor.lines import fail, ok
 from deploy.doctor.services import check_database, check_notify, check_registry, check_store
 from deploy.settings import DataSettings, Settings
+from deploy.wiring import open_database
+from devices.catalog import SqlRegistry
+from devices.registry import Device, Gateway
 from ingest.mqtt_settings import MqttSettings
 from processors.notify.settings import Address, NotifySettings
 
@@ -113,6 +116,29 @@ def test_a_new_system_is_no_failure(settings: Settings) -> None:
         assert Verdict.FAIL not in {line.verdict for line in check(settings)}
 
 
+def test_before_anything_ran_the_doctor_says_so_and_what_to_do_first(settings: Settings) -> None:
+    line = _one(machine.check_data(settings))
+    assert (line.verdict, "nothing has run here yet" in line.say) == (Verdict.OK, True)
+    assert "undercity demo" in line.do
+    settings.data.dir.mkdir()
+    assert _one(machine.check_data(settings)) == ok("data", str(settings.data.dir))
+
+
+def test_gateways_that_no_row_describes_are_named(settings: Settings) -> None:
+    database = open_database(settings)
+    devices = [Device(id=f"D-{n}", kind="water_pressure", site="S", gateway=f"GW-{n % 7}") for n in range(9)]
+    SqlRegistry(database).put(
+        [*devices, Device(id="D-9", kind="water_pressure", site="S")], gateways=[Gateway(id="GW-1")]
+    )
+    fine, warned = check_registry(settings)
+    assert (fine.verdict, warned.verdict) == (Verdict.OK, Verdict.WARN)
+    assert warned.say.startswith("6 gateways (devices behind each) that no row describes: GW-0 (2), GW-2 (1), ")
+    assert "GW-5 (1) and 1 more; their silence" in warned.say
+    SqlRegistry(database).put([], gateways=[Gateway(id=f"GW-{n}") for n in range(7)])
+    assert [line.verdict for line in check_registry(settings)] == [Verdict.OK]
+    database.dispose()
+
+
 def test_looking_creates_nothing(settings: Settings) -> None:
     examine(replace(settings, mqtt=MqttSettings(port=_free_port())))
     assert not settings.data.dir.exists()
@@ -149,6 +175,8 @@ def test_the_command_fails_when_a_check_fails_and_speaks_json(
     app = typer.Typer()
     deploy.cli.doctor.register(app)
     plain = CliRunner().invoke(app, [])
-    assert (plain.exit_code, plain.output) == (1, "fail  disk: full; free some\n")
-    (line,) = json.loads(CliRunner().invoke(app, ["--json"]).output)
+    source, disk = plain.output.splitlines()
+    assert (plain.exit_code, disk) == (1, "fail  disk: full; free some")
+    assert source.startswith(f"ok    settings: no undercity.toml in {tmp_path}: the defaults and the environment")
+    _, line = json.loads(CliRunner().invoke(app, ["--json"]).output)
     assert line == {"check": "disk", "verdict": "fail", "say": "full", "do": "free some"}
