@@ -9,6 +9,7 @@ no Python runs per value; a device's measurement and tags are written out once a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -26,17 +27,16 @@ _TAGS = (("district", "district"), ("street", "street"), ("site", "site"), ("gat
 _CONTROL = dict.fromkeys((*range(32), 127), " ")
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ "})
+_BEFORE_SEPARATOR = re.compile(r"\\+(?=[,= ]|$)")
 _TEXT = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
 def tag_text(value: str) -> str:
-    """`value` as a tag can carry it: line breaks become spaces, a backslash at its end the full-width one.
+    """`value` as a tag can carry it: line breaks become spaces, a backslash before a separator the full-width one.
 
     The protocol has no way to write either: the backslash would escape the separator that follows.
     """
-    text = value.translate(_CONTROL)
-    bare = text.rstrip("\\")
-    return bare + "＼" * (len(text) - len(bare))
+    return _BEFORE_SEPARATOR.sub(lambda found: "＼" * len(found[0]), value.translate(_CONTROL))
 
 
 def _escaped(value: str) -> str:
