@@ -9,7 +9,6 @@ no Python runs per value; a device's measurement and tags are written out once a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -27,16 +26,17 @@ _TAGS = (("district", "district"), ("street", "street"), ("site", "site"), ("gat
 _CONTROL = dict.fromkeys((*range(32), 127), " ")
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ "})
-_BEFORE_SEPARATOR = re.compile(r"\\+(?=[,= ]|$)")
 _TEXT = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
 def tag_text(value: str) -> str:
-    """`value` as a tag can carry it: line breaks become spaces, a backslash before a separator the full-width one.
+    """`value` as a tag can carry it: line breaks become spaces, a backslash at its end the full-width one.
 
     The protocol has no way to write either: the backslash would escape the separator that follows.
     """
-    return _BEFORE_SEPARATOR.sub(lambda found: "＼" * len(found[0]), value.translate(_CONTROL))
+    text = value.translate(_CONTROL)
+    bare = text.rstrip("\\")
+    return bare + "＼" * (len(text) - len(bare))
 
 
 def _escaped(value: str) -> str:
@@ -148,8 +148,9 @@ def _unescaped_parts(line: str) -> list[str]:
     parts, escaped = [""], False
     for letter in line:
         if escaped:
-            parts[-1] += letter if letter in ",= " else "\\" + letter
-            escaped = False
+            # As the server reads it: a backslash escapes a separator, anything else it stands before is itself.
+            parts[-1] += letter if letter in ",= " else "\\" if letter == "\\" else "\\" + letter
+            escaped = letter == "\\"
         elif letter == "\\":
             escaped = True
         elif letter == " ":

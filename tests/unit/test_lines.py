@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devices.fleet import Entry
@@ -137,6 +137,7 @@ def test_a_title_with_quotes_backslashes_and_line_breaks_stays_one_field() -> No
     assert 'title_en="say \\"no\\"\\\\ ,x=1 2",phase' in line
 
 
+@example("\\ ", "", "")
 @given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=12))
 def test_a_refused_mark_names_its_device_again_whatever_it_says(device: str, rule: str, title: str) -> None:
     mark = replace(RISEN, device="d" + device, rule=rule, title_zh=title)
