@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 Stop = threading.Event
 Role = Callable[[Settings, Stop], None]
-LIFELINE = "UNDERCITY_LIFELINE"  # number of an open pipe end; the supervisor holds the other
+LIFELINE = "UNDERCITY_LIFELINE"  # number of an open pipe end; whoever started us holds the other
 _PR_SET_PDEATHSIG = 1
 
 
@@ -94,7 +94,7 @@ def run_role(role: str, settings: Settings) -> None:
     run = find(role)
     stop = threading.Event()
     with only_one(settings.data.dir, role), _stopped_by_signals(stop):
-        _live_with_supervisor(stop, settings.run.grace_s)
+        live_with_parent(stop, settings.run.grace_s)
         log.info("role_started", name=role)
         run(settings, stop)
         if not stop.is_set():
@@ -141,8 +141,8 @@ def _stopped_by_signals(stop: Stop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _live_with_supervisor(stop: Stop, grace_s: float) -> None:
-    """Stop when the supervisor is gone: the kernel sends a signal on Linux, the pipe's end says it anywhere."""
+def live_with_parent(stop: Stop, grace_s: float) -> None:
+    """Set `stop` when whoever started us is gone: Linux sends a signal, the pipe's end says it anywhere."""
     lifeline = os.environ.get(LIFELINE)
     if lifeline is None:
         return
@@ -159,7 +159,7 @@ def _watch_lifeline(descriptor: int, stop: Stop, grace_s: float) -> None:
         while os.read(descriptor, 1):
             pass
     if not stop.is_set():
-        log.warning("supervisor_gone", action="this role stops")
+        log.warning("parent_gone", action="this process stops")
     stop.set()
     # Nobody is left to kill a role that does not come to its end.
     threading.Event().wait(grace_s)

@@ -44,7 +44,7 @@ def _supervise(settings: Settings, config: Path | None) -> None:
     import sys  # noqa: PLC0415
     import threading  # noqa: PLC0415
 
-    from deploy.roles import only_one, role_names  # noqa: PLC0415
+    from deploy.roles import live_with_parent, only_one, role_names  # noqa: PLC0415
     from deploy.status import clear  # noqa: PLC0415
     from deploy.supervisor import Supervisor  # noqa: PLC0415
 
@@ -58,6 +58,7 @@ def _supervise(settings: Settings, config: Path | None) -> None:
         clear(settings.status_dir)
         supervisor = Supervisor(role_names(settings), command, settings.run)
         _stop_on_signals(supervisor, stop)
+        live_with_parent(stop, 2 * settings.run.grace_s)
         _serve_health(settings, stop)
         supervisor.run(stop)
 

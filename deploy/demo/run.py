@@ -43,8 +43,9 @@ class Result:
 
 def run(plan: Plan, for_s: float | None, console: Console) -> Result:
     """The demo; ends after `for_s` real seconds, or on Ctrl-C."""
-    stop = threading.Event()
-    with _until_interrupted(stop), DemoSystem(plan) as system:
+    stop, up = threading.Event(), threading.Event()
+    with _until_interrupted(stop, up), DemoSystem(plan) as system:
+        up.set()
         url = f"http://127.0.0.1:{plan.console_port}"
         console.print(
             f"broker {system.broker.kind} on port {system.broker.port}, console {url}, files {plan.folder}"
@@ -63,8 +64,21 @@ def run(plan: Plan, for_s: float | None, console: Console) -> Result:
 
 
 @contextlib.contextmanager
-def _until_interrupted(stop: threading.Event) -> Iterator[None]:
-    before = {n: signal.signal(n, lambda *_: stop.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+def _until_interrupted(stop: threading.Event, up: threading.Event) -> Iterator[None]:
+    """The first signal ends the city and counts, the second ends everything; before `up` the first already does."""
+    ending = threading.Event()
+
+    def tell(_number: int, _frame: object) -> None:
+        if up.is_set() and not stop.is_set():
+            stop.set()
+        elif not ending.is_set():
+            ending.set()
+            raise KeyboardInterrupt
+
+    told = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asked to live on
+        told.append(signal.SIGHUP)
+    before = {number: signal.signal(number, tell) for number in told}
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ import msgspec
 from deploy.brokers import LocalBroker, local_broker
 from deploy.clock import Clock
 from deploy.errors import DeployError
+from deploy.roles import LIFELINE
 from deploy.settings import Settings
 from deploy.settings_loader import load
 from deploy.settings_writer import write_settings
@@ -53,6 +54,7 @@ class DemoSystem:
         self.broker: LocalBroker = local_broker(plan.folder / "broker")
         self.config = plan.folder / "undercity.toml"
         self._supervisor: subprocess.Popen[bytes] | None = None
+        self._lifeline: tuple[int, ...] = ()
         self.settings: Settings
         self.clock: Clock
         self.city: City
@@ -123,17 +125,24 @@ class DemoSystem:
         self._await(lambda: self.status("processor").get("devices") == plan.devices, "the registry taken over")
 
     def _launch(self) -> None:
-        with (self.plan.folder / "undercity.log").open("ab") as log:
+        # However we end, even killed, the pipe closes and the roles stop.
+        self._lifeline = os.pipe()
+        with self._log_path.open("ab") as log:
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-m", "deploy", "run", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", LIFELINE: str(self._lifeline[0])},
+                pass_fds=self._lifeline[:1],
                 # Ctrl-C is for the demo, which stops the roles when it has counted.
                 start_new_session=True,
             )
         self._await(
-            lambda: bool(self.status("ingest-0").get("connected")) and "offset" in self.status("processor"),
+            lambda: (
+                bool(self.status("ingest-0").get("connected"))
+                and "offset" in self.status("processor")
+                and (self.settings.status_dir / "console.json").exists()
+            ),
             "all roles up",
         )
 
@@ -141,9 +150,20 @@ class DemoSystem:
         deadline = time.monotonic() + _UP_S
         while not condition():
             if not self.alive() or time.monotonic() > deadline:
-                log_file = self.plan.folder / "undercity.log"
-                raise DeployError(f"demo: expected {what} within {_UP_S:g} s; {log_file} says why")
+                raise DeployError(
+                    f"demo: expected {what} within {_UP_S:g} s, got: {self._complaint()}; all stopped"
+                )
             time.sleep(0.05)
+
+    @property
+    def _log_path(self) -> Path:
+        return self.plan.folder / "undercity.log"
+
+    def _complaint(self) -> str:
+        """The last thing that a role logged as an error; the folder may be gone when a person could read it."""
+        lines = self._log_path.read_text("utf-8", errors="replace").splitlines()
+        said = [line for line in lines if '"level": "error"' in line and '"role_died"' not in line]
+        return (said or lines or ["nothing logged"])[-1]
 
     def status(self, role: str) -> dict[str, float]:
         """A role's last heartbeat, empty before the first."""
@@ -170,11 +190,13 @@ class DemoSystem:
     def stop(self) -> None:
         """Stop the roles in good order; once more changes nothing."""
         supervisor, self._supervisor = self._supervisor, None
-        if supervisor is None:
-            return
-        supervisor.send_signal(signal.SIGTERM)
-        try:
-            supervisor.wait(60)
-        except subprocess.TimeoutExpired:
-            supervisor.kill()
-            supervisor.wait(10)
+        if supervisor is not None:
+            supervisor.send_signal(signal.SIGTERM)
+            try:
+                supervisor.wait(60)
+            except subprocess.TimeoutExpired:
+                supervisor.kill()
+                supervisor.wait(10)
+        while self._lifeline:
+            os.close(self._lifeline[-1])
+            self._lifeline = self._lifeline[:-1]
