@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from devices.codecs import Codec
 from devices.errors import PayloadError
 from devices.fleet import Fleet, KindFleet
 from devices.readings import Batch, Int64, Quality, Reason, Sample
-from ingest.journal import CONTROL, Block, Delivery
+from ingest.journal import CONTROL, REFUSED, Block, Delivery
 from ingest.topics import Topic, TopicError, parse_topic
 
 _ROUTES_MAX = 400_000
@@ -29,6 +30,7 @@ class Refused(NamedTuple):
     """One delivery, or a part of it, that could not become a reading; it belongs into quarantine.
 
     `part`: which sample of the delivery, 0 for all of it. `byte_offset`: where decoding stopped, -1 if unknown.
+    `size`: of the payload as it came, where `delivery` has only its first bytes.
     """
 
     offset: int
@@ -39,6 +41,16 @@ class Refused(NamedTuple):
     device: str
     kind: str
     codec: str
+    size: int | None = None
+
+
+class _Cut(msgspec.Struct):
+    """What the journal keeps of a delivery that ingest refused: an `ingest.packets.Refusal`."""
+
+    topic: str
+    size: int
+    reason: str
+    sample: bytes
 
 
 @dataclass(slots=True)
@@ -166,7 +178,11 @@ class Decoder:
         controls = 0
         for place, topic in enumerate(segment.topics):
             if topic.startswith(CONTROL):
-                controls += 1
+                if topic == REFUSED:
+                    received_us = segment.received_us[place]
+                    refused.append(self._cut(segment.first + place, segment.payloads[place], received_us))
+                else:
+                    controls += 1
                 continue
             delivery = Delivery(topic, segment.payloads[place], segment.received_us[place])
             problem = self._delivery(segment.first + place, delivery, rows)
@@ -201,6 +217,18 @@ class Decoder:
             if reason is not None:
                 refused.append(self._refuse(offset, part, delivery, -1, reason, route))
         return refused
+
+    def _cut(self, offset: int, record: bytes, received_us: int) -> Refused:
+        """A delivery that ingest refused, with the bytes it kept."""
+        try:
+            cut = msgspec.json.decode(record, type=_Cut)
+        except msgspec.DecodeError as error:
+            reason = f"record of a refused delivery: {error}; the delivery itself is not known"
+            return self._refuse(offset, 0, Delivery(REFUSED, record, received_us), -1, reason, None)
+        found = self._route(cut.topic)
+        route = None if isinstance(found, str) else found
+        delivery = Delivery(cut.topic, cut.sample, received_us)
+        return self._refuse(offset, 0, delivery, len(cut.sample), cut.reason, route)._replace(size=cut.size)
 
     def _sample(
         self, offset: int, received_us: int, sample: Sample, route: _Route, rows: dict[str, _Rows]

@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from ingest.errors import BrokerError, JournalCorrupt, JournalError, JournalFull
-from ingest.journal import CONTROL, LINK, TICK, Delivery, Journal, JournalSettings
+from ingest.journal import LINK, REFUSED, TICK, Delivery, Journal, JournalSettings
 from ingest.mqtt_client import StockClient, new_client
 from ingest.mqtt_pace import Backoff, IngestStats, Pacer, Seldom
 from ingest.mqtt_settings import MqttSettings
@@ -32,7 +32,6 @@ __all__ = ["REFUSED", "IngestStats", "IngestWorker", "MqttSettings", "run_worker
 
 log = structlog.get_logger(__name__)
 
-REFUSED: Final = CONTROL + "refused"  # payload: JSON of a Refusal, its sample in base64
 _WAIT_S: Final = 0.2  # how long a stop may go unnoticed
 _STEADY_S: Final = 5.0  # a link that lived so long was a good one
 _CONTESTED: Final = 3  # so many links that were good but short mean that somebody else uses our name

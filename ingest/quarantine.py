@@ -68,7 +68,10 @@ class QuarantineSettings:
 
 
 class Held(NamedTuple):
-    """One entry on its way in; `part` is the sample within the delivery, `byte_offset` -1 where it is unknown."""
+    """One entry on its way in; `part` is the sample within the delivery, `byte_offset` -1 where it is unknown.
+
+    `size`: of the payload as it came, where `delivery` has only its first bytes.
+    """
 
     offset: int
     part: int
@@ -78,6 +81,7 @@ class Held(NamedTuple):
     device: str = ""
     kind: str = ""
     codec: str = ""
+    size: int | None = None
 
     @classmethod
     def from_refused(cls, refused: Refused) -> Held:
@@ -184,6 +188,7 @@ class Quarantine:
     def _row(self, digest: str, held: Held) -> dict[str, Any]:
         payload = held.delivery.payload
         limit = self._settings.max_payload_bytes
+        size = len(payload) if held.size is None else held.size
         return {
             "digest": digest,
             "delivery": _digest(held.delivery, None),
@@ -191,8 +196,8 @@ class Quarantine:
             "part": held.part,
             "topic": _storable(held.delivery.topic),
             "payload": payload[:limit],
-            "size": len(payload),
-            "truncated": len(payload) > limit,
+            "size": size,
+            "truncated": size > min(limit, len(payload)),
             "received_us": held.delivery.received_us,
             "device": _storable(held.device)[:128],
             "kind": _storable(held.kind)[:64],

@@ -50,9 +50,13 @@ class Publisher:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         name = client_id.encode()
         body = b"\x00\x04MQTT\x04\x02\x00\x00" + struct.pack(">H", len(name)) + name
-        self._socket.sendall(bytes((0x10, len(body))) + body)
-        if self._socket.recv(4)[3:] != b"\x00":
-            raise ConnectionError("the broker refused the load generator")
+        try:
+            self._socket.sendall(bytes((0x10, len(body))) + body)
+            if self._socket.recv(4)[3:] != b"\x00":
+                raise ConnectionError("the broker refused the load generator")
+        except OSError:
+            self._socket.close()
+            raise
         self._window = window
         self._rest = 0
 
@@ -97,8 +101,10 @@ class Publisher:
 
     def close(self) -> None:
         """Say goodbye."""
-        self._socket.sendall(b"\xe0\x00")
-        self._socket.close()
+        try:
+            self._socket.sendall(b"\xe0\x00")
+        finally:
+            self._socket.close()
 
 
 def readings(

@@ -112,13 +112,18 @@ class Feed(threading.Thread):
 
     def _send(self) -> None:
         link = Publisher(self._port, client_id="feed")
+        try:
+            self._send_over(link)
+        finally:
+            link.close()
+
+    def _send_over(self, link: Publisher) -> None:
         began, before = time.monotonic(), self.acknowledged
         while self.acknowledged < len(self._packets) and not self._halted.is_set():
             part = self._packets[self.acknowledged : self.acknowledged + _AT_ONCE]
             link.send_all(part, chunk=len(part))
             self.acknowledged += len(part)
             self._halted.wait(max(0.0, began + (self.acknowledged - before) / self._rate - time.monotonic()))
-        link.close()
 
     def halt(self) -> None:
         """End early, when a test fails."""
