@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import queue
 import signal
 import sys
 import threading
@@ -130,15 +131,25 @@ def only_one(data_dir: Path, role: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stopped_by_signals(stop: Stop) -> Iterator[None]:
-    def tell(_number: int, _frame: object) -> None:
-        stop.set()
+    # A handler runs in the main thread between any two of its steps. Were that in the middle of `stop.wait`, setting
+    # `stop` there would wait for a lock that the thread itself holds. Only this queue may be filled from a handler.
+    told: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+    def pass_on() -> None:
+        if told.get():
+            stop.set()
+
+    threading.Thread(target=pass_on, name="signals", daemon=True).start()
+    before = {
+        number: signal.signal(number, lambda *_: told.put(True))  # noqa: FBT003
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        told.put(False)  # noqa: FBT003
 
 
 def live_with_parent(stop: Stop, grace_s: float) -> None:

@@ -68,7 +68,7 @@ class System:
                     [sys.executable, "-m", "deploy", "run", "--role", role, "--config", str(self.config)],
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
                 )
 
     def pid(self, role: str) -> int:
@@ -92,9 +92,9 @@ class System:
             try:
                 process.wait(within_s)
             except subprocess.TimeoutExpired:
-                process.kill()
+                process.send_signal(signal.SIGABRT)  # its log then says where each thread stands
                 process.wait(10)
-                raise
+                raise AssertionError(f"{chosen} did not stop: {self.log(role)[-6000:]}") from None
 
     def close(self) -> None:
         """End whatever still runs."""
