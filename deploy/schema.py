@@ -15,7 +15,6 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 import devices.tables
@@ -23,7 +22,7 @@ import ingest.quarantine_tables
 import processors.alerts.tables
 import processors.notify.tables
 from deploy.errors import SchemaError
-from devices.database import METADATA, connect
+from devices.database import METADATA, connect, parsed
 
 # Importing them declares their tables on METADATA.
 DECLARED: Final = (devices.tables, ingest.quarantine_tables, processors.alerts.tables, processors.notify.tables)
@@ -91,9 +90,9 @@ def open_existing(url: str) -> Engine:
 
     For commands that look: they neither create nor change a schema.
     """
-    parsed = make_url(url)
-    shown = parsed.render_as_string(hide_password=True)
-    if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).exists():
+    parts = parsed(url)
+    shown = parts.render_as_string(hide_password=True)
+    if parts.get_backend_name() == "sqlite" and parts.database and not Path(parts.database).exists():
         raise SchemaError(f"database {shown}: expected an existing file, got none; start 'undercity run' first")
     engine = connect(url)
     try:

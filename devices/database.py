@@ -9,8 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy import URL, Engine, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
+from devices.errors import DeviceError
 from devices.sqlite_files import use_wal
 
 _BUSY_S = 15.0
@@ -25,9 +28,26 @@ METADATA = MetaData(
 )
 
 
+def parsed(url: str) -> URL:
+    """`url` in parts; DeviceError for one that names neither SQLite nor PostgreSQL."""
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        parts = None  # its text may hold a password: it is not repeated
+    if parts is None or parts.drivername not in {"sqlite", "postgresql", "postgresql+psycopg"}:
+        got = parts.drivername if parts else "something else"
+        raise DeviceError(
+            f"database: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, got {got}; nothing was opened"
+        )
+    return parts
+
+
 def connect(url: str) -> Engine:
-    """An engine for `url`; for SQLite with WAL, full synchronisation, foreign keys and a patient lock."""
-    if not url.startswith("sqlite"):
+    """An engine for `url`; for SQLite with WAL, full synchronisation, foreign keys and a patient lock.
+
+    DeviceError for a URL of neither SQLite nor PostgreSQL.
+    """
+    if parsed(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     engine = create_engine(url, connect_args={"timeout": _BUSY_S})
 

@@ -52,7 +52,7 @@ def list_alerts(
     *,
     everything: Annotated[bool, typer.Option("--all", help="Also alerts that are over, newest first.")] = False,
     device: Annotated[str | None, typer.Option(help="Only this device's, over or not.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List the alerts that hold now, most severe first."""

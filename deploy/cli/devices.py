@@ -97,7 +97,7 @@ def list_devices(
     config: ConfigOption = None,
     kind: KindOption = "",
     gateway: GatewayOption = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 1000,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many.")] = 1000,
     as_json: JsonOption = False,
 ) -> None:
     """List devices by id."""

@@ -56,7 +56,8 @@ def _token(token_file: Path | None) -> str:
         return os.environ.get(_TOKEN_ENV, "").strip()
     try:
         return token_file.read_text(encoding="utf-8").strip()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        got = error.strerror if isinstance(error, OSError) else "bytes that are no text"
         raise UndercityError(
-            f"token file {token_file}: expected a readable file, got: {error.strerror}; nothing was changed"
+            f"token file {token_file}: expected a readable file, got: {got}; nothing was changed"
         ) from error

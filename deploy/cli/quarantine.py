@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deploy.settings import Settings
     from ingest.quarantine import Quarantine
 
-_Id = Annotated[int, typer.Argument(help="Its number in the list.")]
+_Id = Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="Its number in the list.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def list_entries(
     device: Annotated[str | None, typer.Option(help="Only what this device sent.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only where the reason holds this text.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what was redecoded or dropped.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 50,
 ) -> None:
     """List what is held, newest first."""
     from ingest.quarantine import QuarantineState  # noqa: PLC0415

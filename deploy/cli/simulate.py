@@ -25,13 +25,15 @@ def simulate(  # noqa: PLR0917  each parameter is an option with a name
         str, typer.Option("--database", help="Simulate the devices registered here instead.")
     ] = "",
     rate: Annotated[
-        float, typer.Option("--rate", min=0, help="Readings per second in all; 0: each kind's own.")
+        float, typer.Option("--rate", min=0, max=1e6, help="Readings per second in all; 0: each kind's own.")
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same city and faults.")] = 1,
     lasts: Annotated[
         str, typer.Option("--for", help="Real time, such as 60s or 5m; without it until Ctrl-C.")
     ] = "",
-    speed: Annotated[float, typer.Option("--speed", min=0.01, help="City seconds per real second.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.01, max=3600, help="City seconds per real second.")
+    ] = 1.0,
     faults: Annotated[float, typer.Option("--faults", min=0, max=1, help="Share of devices with a fault.")] = 0.05,
     username: Annotated[str, typer.Option("--username", help="MQTT user name.")] = "",
     password_env: Annotated[str, typer.Option("--password-env", help="Variable that holds the password.")] = "",

@@ -88,9 +88,14 @@ class InfluxSetupSettings:
     timeout_s: float = 20.0
 
     def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise StoreError(
+                f"influx setup: expected an address like http://host:8086, got {self.url!r}; not set up"
+            )
         if self.raw_days < 1 or self.hourly_days < self.raw_days:
             raise StoreError(
-                f"influx setup: expected 1 <= raw_days <= hourly_days, got {self.raw_days} and {self.hourly_days}"
+                f"influx setup: expected 1 <= raw_days <= hourly_days, "
+                f"got {self.raw_days} and {self.hourly_days}; not set up"
             )
 
 

@@ -42,6 +42,9 @@ def refused(done: subprocess.CompletedProcess[bytes], code: int) -> str:
         ("nonsense", "No such command 'nonsense'; see 'undercity --help'"),
         ("alerts ack A-1", "alerts ack: Missing option '--by'; see 'undercity alerts ack --help'"),
         ("quarantine show abc", "quarantine show: Invalid value for 'entry'"),
+        ("quarantine show 99999999999999999999", "quarantine show: Invalid value for 'entry'"),
+        ("alerts list --limit 99999999999999999999", "alerts list: Invalid value for '--limit'"),
+        ("simulate --speed inf", "simulate: Invalid value for '--speed'"),
     ],
 )
 def test_a_wrong_word_is_one_line_and_exit_code_2(tmp_path: Path, words: str, said: str) -> None:
@@ -57,12 +60,18 @@ def test_a_wrong_word_is_one_line_and_exit_code_2(tmp_path: Path, words: str, sa
         ("settings check --config .", "Is a directory"),
         ("alerts list --config binary", "binary: expected TOML in UTF-8"),
         ("devices import .", "Is a directory; nothing was imported"),
+        ("devices list --database oracle://u:sekret@host", "got oracle; nothing was opened"),
+        ("devices list --database sekret", "got something else; nothing was opened"),
+        ("influx setup --url nonsense", "expected an address like http://host:8086, got 'nonsense'"),
+        ("influx setup --token-file binary", "got: bytes that are no text; nothing was changed"),
     ],
 )
 def test_input_that_cannot_be_used_is_one_line_and_exit_code_1(tmp_path: Path, words: str, said: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "binary").write_bytes(b"\xff\x00\xfe")
-    assert said in refused(undercity(tmp_path, *words.split()), 1)
+    line = refused(undercity(tmp_path, *words.split()), 1)
+    assert said in line
+    assert "sekret" not in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["binary", "file"]
 
 
