@@ -123,9 +123,10 @@ def only_one(data_dir: Path, role: str) -> Iterator[None]:
             raise SupervisorError(
                 f"{role}: already runs on {data_dir} as process {holder}; a second one was not started"
             ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        with contextlib.suppress(OSError):  # the right is the lock; on a full disk nobody learns who holds it
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
         yield
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from devices.fleet import Entry, Fleet, build
 from devices.readings import Batch
 from devices.spec import Kind
 from ingest.decode import Decoder, Refused, segments
+from ingest.errors import JournalError
 from ingest.journal import Journal
 from processors.engines.local import Engine, EngineSettings, Outcome
 from processors.engines.snapshots import SnapshotFolder, State, apply, capture
@@ -105,7 +107,7 @@ class Pipeline:
 
     def _restore(self) -> int:
         """Load the newest usable snapshot; the journal offset to go on from."""
-        state, problems = self._snapshots.newest(not_after=self._journal.end())
+        state, problems = self._snapshots.newest(self.fleet, not_after=self._journal.end())
         for problem in problems:
             log.warning("snapshot_passed_over", reason=problem, now="an older one is used")
         start = self._journal.start()
@@ -192,9 +194,10 @@ class Pipeline:
             log.warning("snapshot_failed", reason=str(error), now="the one before stays in use")
             return
         self.stats.snapshot_offset = state.offset
-        journal = Journal(self._journal.path, self._journal.settings)
         try:
-            journal.move_cursor(CURSOR, state.offset)
-        finally:
-            journal.close()
+            with closing(Journal(self._journal.path, self._journal.settings)) as journal:
+                journal.move_cursor(CURSOR, state.offset)
+        except JournalError as error:
+            log.warning("cursor_not_moved", reason=str(error), now="the journal keeps more than it must")
+            return
         log.debug("snapshot_saved", offset=state.offset, seconds=round(time.monotonic() - started, 3))

@@ -38,7 +38,7 @@ def replay(
     last = journal.offset_at(to_us) if to_us is not None else journal.end()
     engine = Engine(fleet, settings)
     offset = journal.start()
-    state = snapshots.newest(not_after=first)[0] if snapshots is not None else None
+    state = snapshots.newest(fleet, not_after=first)[0] if snapshots is not None else None
     if state is not None and state.offset >= offset:
         apply(engine, state)
         offset = state.offset

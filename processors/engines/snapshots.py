@@ -17,6 +17,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from devices.fleet import Fleet
 from devices.readings import Batch, Int64
 from ingest.order import Outage
 from processors.engines.local import Clock, Engine
@@ -35,6 +36,7 @@ class _Array(msgspec.Struct, array_like=True):
 
 
 class _KindState(msgspec.Struct):
+    quantities: list[str]
     ids: list[str]
     parts: dict[str, dict[str, _Array]]
     held: dict[str, _Array] | None
@@ -57,6 +59,7 @@ def capture(engine: Engine, offset: int) -> State:
     for name, rules in engine.kinds.items():
         held = rules.order.rows_held()
         kinds[name] = _KindState(
+            quantities=[quantity.name for quantity in rules.fleet.kind.quantities],
             ids=list(rules.fleet.ids),
             parts={part: _packed(arrays) for part, arrays in rules.snapshot().items()},
             held=_packed({field: getattr(held, field) for field in _BATCH}) if held is not None else None,
@@ -109,6 +112,19 @@ def _unpacked(arrays: dict[str, _Array]) -> dict[str, NDArray[Any]]:
     }
 
 
+def _fitting(path: Path, state: State, fleet: Fleet) -> State:
+    """`state` if its columns are still those of `fleet`: a quantity must not go on with another one's past."""
+    for name, saved in state.kinds.items():
+        kind = fleet.kinds.get(name)
+        wanted = [quantity.name for quantity in kind.kind.quantities] if kind else saved.quantities
+        if saved.quantities != wanted:
+            raise SnapshotError(
+                f"snapshot {path}: {name}: expected quantities {', '.join(wanted)}, "
+                f"got {', '.join(saved.quantities)}; it is not used"
+            )
+    return state
+
+
 class SnapshotFolder:
     """The snapshots of one pipeline."""
 
@@ -148,14 +164,17 @@ class SnapshotFolder:
         except (msgspec.DecodeError, zstandard.ZstdError) as error:
             raise SnapshotError(f"snapshot {path}: {error}; it is not used") from error
 
-    def newest(self, *, not_after: int | None = None) -> tuple[State | None, list[str]]:
-        """The newest whole snapshot (at or before offset `not_after`), and why newer ones were passed over."""
+    def newest(self, fleet: Fleet, *, not_after: int | None = None) -> tuple[State | None, list[str]]:
+        """The newest snapshot (at or before offset `not_after`) that is whole and fits the kinds of `fleet`.
+
+        Besides, why newer ones were passed over, one line each.
+        """
         problems: list[str] = []
         for path in reversed(self._paths()):
             if not_after is not None and int(path.stem) > not_after:
                 continue
             try:
-                return self.load(path), problems
+                return _fitting(path, self.load(path), fleet), problems
             except SnapshotError as error:
                 problems.append(str(error))
         return None, problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ingest.journal import Delivery
 from processors.engines.snapshots import SnapshotFolder, apply, capture
 from processors.findings import Finding
 from tests.support.city import T0, block, engine_for, in_order, reading, run, ticks
-from tests.support.kinds import fleet_of, wells
+from tests.support.kinds import WELL, fleet_of, wells
 
 ALONE = fleet_of(wells(3, registered_us=T0))
 TOGETHER = fleet_of(wells(3, gateway="GW-1", registered_us=T0))
@@ -114,7 +115,7 @@ def test_stopped_and_restored_anywhere_the_findings_are_the_same_bytes(tmp_path_
     lines = [f.line() for f in run(first, [block(flooded[:cut])])]
     folder = SnapshotFolder(tmp_path_factory.mktemp("snapshots"))
     folder.save(capture(first, cut))
-    state, problems = folder.newest()
+    state, problems = folder.newest(ALONE)
     assert state is not None
     assert not problems
     second = engine_for(fleet_of(list(reversed(wells(3, gateway="GW-1", registered_us=T0)))))
@@ -148,7 +149,7 @@ def test_a_damaged_snapshot_is_passed_over_for_the_one_before(tmp_path: Path, fl
     folder.save(capture(engine, 100))
     newer = folder.save(capture(engine, 200))
     newer.write_bytes(newer.read_bytes()[:-3])
-    state, problems = folder.newest()
+    state, problems = folder.newest(ALONE)
     assert state is not None
     assert state.offset == 100
     assert "checksum" in problems[0]
@@ -167,3 +168,13 @@ def test_a_registry_that_grows_keeps_what_is_known(flooded):
         ("WE-0", "high", "clear"),
         ("WE-1", "high", "clear"),
     ]
+
+
+def test_a_snapshot_of_a_kind_whose_quantities_changed_is_passed_over(tmp_path: Path):
+    folder = SnapshotFolder(tmp_path)
+    folder.save(capture(engine_for(ALONE), 100))
+    first, *others = WELL.quantities
+    renamed = replace(WELL, quantities=(replace(first, name="another"), *others), detectors=(), panels=())
+    state, problems = folder.newest(fleet_of(wells(3), renamed))
+    assert state is None
+    assert "expected quantities another" in problems[0]
