@@ -36,11 +36,15 @@ def replay(
             sys.stdout.buffer.write(line + b"\n")
         return
     live = stated(settings, *span)
-    gone, new = [one for one in live if one not in set(lines)], [one for one in lines if one not in set(live)]
+    replayed_again, stated_live = set(lines), set(live)
+    gone = [one for one in live if one not in replayed_again]
+    new = [one for one in lines if one not in stated_live]
     for mark, some in ((b"- ", gone), (b"+ ", new)):
         for line in some:
             sys.stdout.buffer.write(mark + line + b"\n")
-    print(f"{len(lines)} findings replayed, {len(live)} stated live, {len(gone) + len(new)} differ", file=sys.stderr)
+    print(
+        f"{len(lines)} findings replayed, {len(live)} stated live, {len(gone) + len(new)} differ", file=sys.stderr
+    )
     if gone or new:
         raise typer.Exit(1)
 
