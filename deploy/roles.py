@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import queue
 import signal
 import sys
 import threading
@@ -22,6 +21,7 @@ import structlog
 
 from deploy.errors import SupervisorError
 from deploy.settings import Settings
+from deploy.signals import passed_on
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +94,7 @@ def run_role(role: str, settings: Settings) -> None:
     """Run `role` in this process until it is told to stop; SupervisorError if it already runs elsewhere."""
     run = find(role)
     stop = threading.Event()
-    with only_one(settings.data.dir, role), _stopped_by_signals(stop):
+    with only_one(settings.data.dir, role), passed_on(stop.set):
         live_with_parent(stop, settings.run.grace_s)
         log.info("role_started", name=role)
         run(settings, stop)
@@ -128,29 +128,6 @@ def only_one(data_dir: Path, role: str) -> Iterator[None]:
             lock.write(f"{os.getpid()}\n")
             lock.flush()
         yield
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: Stop) -> Iterator[None]:
-    # A handler runs in the main thread between any two of its steps. Were that in the middle of `stop.wait`, setting
-    # `stop` there would wait for a lock that the thread itself holds. Only this queue may be filled from a handler.
-    told: queue.SimpleQueue[bool] = queue.SimpleQueue()
-
-    def pass_on() -> None:
-        if told.get():
-            stop.set()
-
-    threading.Thread(target=pass_on, name="signals", daemon=True).start()
-    before = {
-        number: signal.signal(number, lambda *_: told.put(True))  # noqa: FBT003
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        told.put(False)  # noqa: FBT003
 
 
 def live_with_parent(stop: Stop, grace_s: float) -> None:

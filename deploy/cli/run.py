@@ -14,6 +14,7 @@ from deploy.cli.options import ConfigOption, settings_from
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from deploy.settings import Settings
     from deploy.supervisor import Supervisor
@@ -45,6 +46,7 @@ def _supervise(settings: Settings, config: Path | None) -> None:
     import threading  # noqa: PLC0415
 
     from deploy.roles import live_with_parent, only_one, role_names  # noqa: PLC0415
+    from deploy.signals import passed_on  # noqa: PLC0415
     from deploy.status import clear  # noqa: PLC0415
     from deploy.supervisor import Supervisor  # noqa: PLC0415
 
@@ -57,23 +59,21 @@ def _supervise(settings: Settings, config: Path | None) -> None:
     with only_one(settings.data.dir, "supervisor"):
         clear(settings.status_dir)
         supervisor = Supervisor(role_names(settings), command, settings.run)
-        _stop_on_signals(supervisor, stop)
-        live_with_parent(stop, 2 * settings.run.grace_s)
-        _serve_health(settings, stop)
-        supervisor.run(stop)
+        with passed_on(_stopper(supervisor, stop)):
+            live_with_parent(stop, 2 * settings.run.grace_s)
+            _serve_health(settings, stop)
+            supervisor.run(stop)
 
 
-def _stop_on_signals(supervisor: Supervisor, stop: threading.Event) -> None:
+def _stopper(supervisor: Supervisor, stop: threading.Event) -> Callable[[], None]:
     """The first signal asks, the second insists."""
-    import signal  # noqa: PLC0415
 
-    def tell(_number: int, _frame: object) -> None:
+    def tell() -> None:
         if stop.is_set():
             supervisor.kill_all()
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, tell)
+    return tell
 
 
 def _serve_health(settings: Settings, stop: threading.Event) -> None:

@@ -45,24 +45,23 @@ def simulate(  # noqa: PLR0917  each parameter is an option with a name
     Time stamps are the city's: it starts now, and with a speed above 1 it runs ahead of the clock, so only a
     system under the same clock (the demo) will believe it. A rate sets every device's reporting period instead.
     """
-    import signal  # noqa: PLC0415  quick help needs no layers
-    import threading  # noqa: PLC0415
+    import threading  # noqa: PLC0415  quick help needs no layers
 
     from deploy.durations import seconds  # noqa: PLC0415
     from deploy.publishing import Publisher  # noqa: PLC0415
+    from deploy.signals import passed_on  # noqa: PLC0415
 
     stop = threading.Event()
     publisher = Publisher(_settings(broker, username, password_env, tls_ca, client_id))
     for_s = seconds(lasts, "--for") if lasts else None
     start_us, city = _city(database, devices, rate, seed, faults, (for_s or 86_400.0) * speed)
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     publisher.open()
     print(
         f"{len(city.entries)} devices, {city.rate_per_s * speed:.1f} readings/s, {len(city.labels)} faults; seed {seed}"
     )
     try:
-        publisher.run(city, from_us=start_us, for_s=for_s, speed=speed, stop=stop)
+        with passed_on(stop.set):
+            publisher.run(city, from_us=start_us, for_s=for_s, speed=speed, stop=stop)
     finally:
         result = publisher.close()
         pace = result.messages / result.seconds if result.seconds else 0.0
