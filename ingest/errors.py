@@ -29,7 +29,11 @@ class JournalFull(JournalError):  # noqa: N818  a state of the disk, read aloud 
 
 
 class JournalCorrupt(JournalError):  # noqa: N818
-    """Raised when a stored block does not match its checksum."""
+    """Raised when a stored block does not match its checksum; `next` is the offset behind it."""
+
+    def __init__(self, reason: str, *, next: int) -> None:  # noqa: A002  as a block calls it
+        super().__init__(reason)
+        self.next = next
 
 
 class BrokerError(IngestError):

@@ -188,7 +188,7 @@ class Journal:
     def read(self, offset: int, *, limit: int = 64) -> list[Block]:
         """Up to `limit` blocks from `offset` on, fewer where they are large; none at the end.
 
-        JournalCorrupt when one does not match its checksum.
+        JournalCorrupt when the first of them does not match its checksum; those before a damaged one are given.
         """
         rows = self._query(
             "SELECT first, count, crc, data FROM block WHERE first >= coalesce("
@@ -199,7 +199,12 @@ class Journal:
         size = 0
         for row in rows:
             if row[0] + row[1] > offset:
-                blocks.append(self._block(*row).after(offset))
+                try:
+                    blocks.append(self._block(*row).after(offset))
+                except JournalCorrupt:
+                    if not blocks:
+                        raise
+                    break
                 size += len(row[3])
             if size > _READ_BYTES:
                 break
@@ -210,11 +215,16 @@ class Journal:
         if zlib.crc32(data) != crc:
             raise JournalCorrupt(
                 f"journal {self.path}: block at {first}: expected CRC {crc:08x}, got {zlib.crc32(data):08x}; "
-                "it was not used"
+                "it was not used",
+                next=first + count,
             )
         topics, payloads, received = self._decode(self._unpack.decompress(data))
         if len(topics) != count:
-            raise JournalCorrupt(f"journal {self.path}: block at {first}: expected {count}, got {len(topics)}")
+            raise JournalCorrupt(
+                f"journal {self.path}: block at {first}: expected {count} deliveries, got {len(topics)}; "
+                "it was not used",
+                next=first + count,
+            )
         return Block(first, topics, payloads, received)
 
     def offset_at(self, time_us: int) -> int:

@@ -20,7 +20,7 @@ from devices.fleet import Entry, Fleet, build
 from devices.readings import Batch
 from devices.spec import Kind
 from ingest.decode import Decoder, Refused, segments
-from ingest.errors import JournalError
+from ingest.errors import JournalCorrupt, JournalError
 from ingest.journal import Journal
 from processors.engines.local import Engine, EngineSettings, Outcome
 from processors.engines.snapshots import SnapshotFolder, State, apply, capture
@@ -133,8 +133,17 @@ class Pipeline:
         return True
 
     def step(self) -> int:
-        """Process what the journal holds now, at most a few thousand deliveries; how many there were."""
-        blocks = self._journal.read(self.offset, limit=_READ_BLOCKS)
+        """Process what the journal holds now, at most a few thousand deliveries; how many there were.
+
+        A damaged block is passed over: what it held is gone, and a city that is no longer watched would be worse.
+        """
+        try:
+            blocks = self._journal.read(self.offset, limit=_READ_BLOCKS)
+        except JournalCorrupt as error:
+            log.error("journal_damaged", reason=str(error), now="going on behind it")  # noqa: TRY400
+            self._sink.put([], error.next)
+            gone, self.offset = error.next - self.offset, error.next
+            return gone
         done = 0
         settings = self._settings
         for segment in segments(blocks, span_us=int(settings.segment_s * 1e6), rows=settings.segment_rows):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from devices.codecs import Codec
 from devices.fleet import Fleet
 from ingest.decode import Decoder, segments
+from ingest.errors import JournalCorrupt
 from ingest.journal import Journal
 from processors.engines.local import Engine, EngineSettings
 from processors.engines.snapshots import SnapshotFolder, apply
@@ -44,7 +45,11 @@ def replay(
         offset = state.offset
     decoder = Decoder(fleet, codecs)
     while offset < last:
-        blocks = journal.read(offset, limit=_READ_BLOCKS)
+        try:
+            blocks = journal.read(offset, limit=_READ_BLOCKS)
+        except JournalCorrupt as error:
+            offset = error.next  # as the live run did
+            continue
         if not blocks:
             return
         for segment in segments(blocks, span_us=int(settings.segment_s * 1e6), rows=settings.segment_rows):

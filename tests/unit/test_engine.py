@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.codecs import load as load_codecs
 from devices.fleet import build
-from ingest.journal import Delivery
+from ingest.journal import Delivery, Journal
+from processors.engines.local import EngineSettings
 from processors.engines.snapshots import SnapshotFolder, apply, capture
 from processors.findings import Finding
+from processors.replay import replay
 from tests.support.city import T0, block, engine_for, in_order, reading, run, ticks
 from tests.support.kinds import WELL, fleet_of, wells
 
@@ -168,6 +173,18 @@ def test_a_registry_that_grows_keeps_what_is_known(flooded):
         ("WE-0", "high", "clear"),
         ("WE-1", "high", "clear"),
     ]
+
+
+def test_a_damaged_block_costs_its_own_deliveries_and_no_others(tmp_path: Path):
+    rising = [reading(0, 60 * i, 20.0, seq=i) for i in range(20)]
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        for one in rising:
+            journal.append([one])
+        with closing(sqlite3.connect(journal.path)) as db, db:
+            db.execute("UPDATE block SET data = x'00' WHERE first IN (0, 9)")
+        engine = EngineSettings(max_gap_s=200)
+        found = replay(journal=journal, fleet=ALONE, codecs=load_codecs(), settings=engine)
+        assert ("WE-0", "high", "raise") in told(list(found))
 
 
 def test_a_snapshot_of_a_kind_whose_quantities_changed_is_passed_over(tmp_path: Path):

@@ -101,6 +101,18 @@ def test_a_flipped_byte_is_found_and_never_delivered(journal: Journal):
     assert "expected CRC" in journal.check()[0]
 
 
+def test_what_is_whole_around_a_damaged_block_stays_readable(journal: Journal):
+    for i in range(3):
+        journal.append([delivery(2 * i), delivery(2 * i + 1)])
+    with sqlite3.connect(journal.path) as db:
+        db.execute("UPDATE block SET data = x'00' WHERE first = 2")
+    db.close()
+    assert [block.first for block in journal.read(0)] == [0]
+    with pytest.raises(JournalCorrupt) as raised:
+        journal.read(2)
+    assert [block.first for block in journal.read(raised.value.next)] == [4]
+
+
 def test_a_whole_journal_has_no_faults_and_a_missing_block_is_named(journal: Journal):
     for i in range(3):
         journal.append([delivery(i)])
