@@ -65,6 +65,7 @@ def test_our_own_outage_is_not_the_silence_of_the_city():
         *([reading(d, 4000 + 60 * i, 1.0, seq=100 + i) for i in range(6)] for d in range(3)), ticks(3990, 4300)
     )
     assert run(engine_for(ALONE), [block([*before, *after])]) == []
+    assert run(engine_for(TOGETHER), [block([*before, *after])]) == []
 
 
 def test_a_condition_during_our_outage_still_alerts_when_the_broker_delivers_it():
@@ -195,3 +196,17 @@ def test_a_snapshot_of_a_kind_whose_quantities_changed_is_passed_over(tmp_path: 
     state, problems = folder.newest(fleet_of(wells(3), renamed))
     assert state is None
     assert "expected quantities another" in problems[0]
+
+
+def test_a_gateway_with_one_child_leaves_the_word_to_the_child():
+    single = fleet_of(wells(1, gateway="GW-1", registered_us=T0))
+    findings = run(engine_for(single), [block(in_order(alive(0, 120), ticks(0, 600)))])
+    assert told(findings) == [("WE-0", "silent", "raise")]
+
+
+def test_time_does_not_go_back_with_a_stamp_from_before():
+    engine = engine_for(ALONE)
+    run(engine, [block(in_order(alive(0, 300), ticks(0, 300)))])
+    now = engine.clock.now_us
+    run(engine, [block([reading(1, 10, 1.0)], first=305)])
+    assert engine.clock.now_us == now

@@ -170,3 +170,13 @@ def test_a_journal_that_begins_after_the_snapshot_is_read_from_its_beginning(tmp
     fresh.move_cursor("x", 10)
     again = pipeline(tmp_path, fresh, Effects())
     assert again.offset == 0, f"a snapshot at {saved} lies beyond this journal's end"
+
+
+def test_after_a_restart_the_first_delivery_that_the_store_lacks_is_stored(tmp_path):
+    stream = [reading(0, 60 * i, float(i), seq=i, received_s=100 + 0.001 * i) for i in range(10)]
+    journal, effects = Journal(tmp_path / "journal.db"), Effects()
+    journal.append(stream[:5])
+    drain(pipeline(tmp_path, journal, effects))
+    journal.append(stream[5:])
+    drain(pipeline(tmp_path, journal, effects))
+    assert (len(effects.rows), effects.twice) == (10, 0)
