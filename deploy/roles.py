@@ -93,6 +93,13 @@ def _health() -> Role:
 def run_role(role: str, settings: Settings) -> None:
     """Run `role` in this process until it is told to stop; SupervisorError if it already runs elsewhere."""
     run = find(role)
+    known = (*role_names(settings), "health")
+    if role not in known:
+        # A worker beyond the configured number would share nothing and receive everything again.
+        raise SupervisorError(
+            f"role {role}: run.ingest_workers is {settings.run.ingest_workers}; expected one of {', '.join(known)}; "
+            "nothing was started"
+        )
     stop = threading.Event()
     with only_one(settings.data.dir, role), passed_on(stop.set):
         live_with_parent(stop, settings.run.grace_s)

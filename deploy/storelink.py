@@ -12,6 +12,7 @@ import hashlib
 import os
 import socket
 import socketserver
+import stat
 import struct
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from devices.errors import UndercityError
@@ -28,6 +30,7 @@ from devices.spec import Kind
 from ingest.errors import StoreUnavailable
 from ingest.timeseries.ports import History, Latest, TimeSeriesStore
 
+log = structlog.get_logger(__name__)
 _FRAME_MAX = 256 * 1024 * 1024
 _UNIX_PATH_MAX = 100  # the kernel takes 107 bytes
 _LENGTH = struct.Struct(">I")
@@ -38,8 +41,14 @@ def store_socket(wanted: Path) -> Path:
     path = wanted.resolve()
     if len(str(path).encode()) <= _UNIX_PATH_MAX:
         return path
-    name = hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"undercity-{os.getuid()}-{name}.sock"
+    folder = Path(tempfile.gettempdir()) / f"undercity-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    seen = folder.lstat()
+    if seen.st_uid != os.getuid() or not stat.S_ISDIR(seen.st_mode) or seen.st_mode & 0o077:
+        raise StoreUnavailable(
+            f"store: expected {folder} to be a folder of ours alone, it is not; choose a shorter data.dir or remove it"
+        )
+    return folder / f"{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}.sock"
 
 
 class _Array(msgspec.Struct, array_like=True):
@@ -115,6 +124,9 @@ class _Answerer:
             return self._latest(kind, question) if question.ask == "latest" else self._history(kind, question)
         except (UndercityError, msgspec.MsgspecError) as error:
             return _Answer(error=str(error))
+        except Exception as error:  # a board's question must not cost the pipeline anything  # noqa: BLE001
+            log.warning("store_question_failed", reason=repr(error), now="the one who asked is told")
+            return _Answer(error=f"store: the question could not be answered: {type(error).__name__}")
 
     def _latest(self, kind: Kind, question: _Question) -> _Answer:
         latest = self._store.latest(kind, question.end_us)

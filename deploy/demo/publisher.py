@@ -32,6 +32,7 @@ class CityPublisher:
         self._codec = load_codecs()["json"]
         self._waiting: dict[int, list[tuple[str, int, int]]] = {}
         self._early: set[int] = set()  # acknowledged before we could note what it was
+        self._failed: Exception | None = None
         self._lock = threading.Lock()
         self.published: dict[tuple[str, int], int] = {}
         self.messages = 0
@@ -46,7 +47,12 @@ class CityPublisher:
 
     def run(self, until_s: float | None, stop: threading.Event) -> None:
         """Publish in the city's time until `until_s` real seconds have passed (None: for ever) or `stop`."""
-        deadline = time.monotonic() + until_s if until_s is not None else None
+        try:
+            self._run(time.monotonic() + until_s if until_s is not None else None, stop)
+        except Exception as error:  # it ends a thread: whoever calls `finish` must hear of it  # noqa: BLE001
+            self._failed = error
+
+    def _run(self, deadline: float | None, stop: threading.Event) -> None:
         for emission in self._emissions():
             while (wait := self._clock.real_s(emission.due_us) - time.time()) > 0:
                 if stop.wait(min(wait, 0.2)) or (deadline is not None and time.monotonic() > deadline):
@@ -89,6 +95,8 @@ class CityPublisher:
 
     def finish(self, timeout_s: float = 20.0) -> None:
         """Wait until the broker has acknowledged everything; DeployError when it does not."""
+        if self._failed is not None:
+            raise DeployError(f"demo: the city stopped reporting: {self._failed!r}") from self._failed
         deadline = time.monotonic() + timeout_s
         while self.acknowledged < self.messages:
             if time.monotonic() > deadline:
