@@ -120,6 +120,7 @@ class Processor:
             journal_next=self._journal.end(),
             stored_upto=self._sink.written,
             rows_written=self._sink.rows_written,
+            last_rows_s=self._sink.last_rows_s,
             last_received_us=stats.last_received_us,
             last_delivery_s=self._last_delivery_s,
             store_failing=bool(self._sink.failing),

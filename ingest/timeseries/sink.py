@@ -58,6 +58,7 @@ class StoreSink:
         self._urgent = False
         self._stopping = False
         self.rows_written = 0
+        self.last_rows_s = 0.0  # Unix time at which rows were last stored
         self.failing = ""
         self._thread = threading.Thread(target=self._run, name="store-sink", daemon=True)
         self._thread.start()
@@ -149,5 +150,7 @@ class StoreSink:
             self._on_rejected(rejected)
         with self._changed:
             self.rows_written += rows
+            if rows:
+                self.last_rows_s = time.time()
             self._written = upto
             self._changed.notify_all()
