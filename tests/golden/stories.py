@@ -115,9 +115,7 @@ def block(lines: list[Line], start_us: int, *, outage: bool) -> Block:
     """Deliveries and ticks by arrival."""
     arrivals = sorted(float(str(line["at"])) for line in lines)
     last = int(max(arrivals)) + 1
-    silent = (
-        max(itertools.pairwise(arrivals), key=lambda pair: pair[1] - pair[0]) if outage else (0, 0)
-    )
+    silent = max(itertools.pairwise(arrivals), key=lambda pair: pair[1] - pair[0]) if outage else (0, 0)
     rows = [(s * 1_000_000, TICK, b"") for s in range(last) if not silent[0] < s < silent[1]]
     rows += [
         (int(float(str(line["at"])) * 1e6), str(line["topic"]), json.dumps(line["payload"]).encode())

@@ -8,9 +8,7 @@ from devices.fleet import Entry, Fleet, build
 from devices.spec import Kind, Panel, Profile, Quantity, Severity, Text, Use
 
 LEVEL = Quantity(name="level_m", unit="m", label=Text("水位", "level"), physical=(0, 100), plausible=(0, 50))
-BATTERY = Quantity(
-    name="battery_v", unit="V", label=Text("电池", "battery"), physical=(0, 10), plausible=(2, 4)
-)
+BATTERY = Quantity(name="battery_v", unit="V", label=Text("电池", "battery"), physical=(0, 10), plausible=(2, 4))
 WELL = Kind(
     name="well",
     label=Text("水井", "well"),
