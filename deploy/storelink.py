@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from devices.errors import UndercityError
+from devices.packed import PackedArray, pack, unpack
 from devices.spec import Kind
 from ingest.errors import StoreUnavailable
 from ingest.timeseries.ports import History, Latest, TimeSeriesStore
@@ -51,16 +51,10 @@ def store_socket(wanted: Path) -> Path:
     return folder / f"{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}.sock"
 
 
-class _Array(msgspec.Struct, array_like=True):
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes
-
-
 class _Answer(msgspec.Struct):
     error: str = ""
     devices: list[str] = []
-    arrays: dict[str, _Array] = {}
+    arrays: dict[str, PackedArray] = {}
 
 
 class _Question(msgspec.Struct):
@@ -95,6 +89,7 @@ class StoreServer:
 
         class Server(socketserver.ThreadingUnixStreamServer):
             daemon_threads = True
+            request_queue_size = 128  # a full queue refuses at once: many pages may open together
             block_on_close = False
 
         self._server = Server(str(path), Handler)
@@ -157,12 +152,12 @@ class StoreClient:
         """See `TimeSeriesStore.history`; StoreUnavailable while the owner does not run."""
         question = _Question("history", kind.name, device, quantity, start_us, end_us, every_us)
         arrays = self._ask(question).arrays
-        return History(**{name: _unpack(array) for name, array in arrays.items()})
+        return History(**{name: unpack(array) for name, array in arrays.items()})
 
     def latest(self, kind: Kind, now_us: int) -> Latest:
         """See `TimeSeriesStore.latest`; StoreUnavailable while the owner does not run."""
         answer = self._ask(_Question("latest", kind.name, end_us=now_us))
-        return Latest(kind, answer.devices, **{name: _unpack(a) for name, a in answer.arrays.items()})
+        return Latest(kind, answer.devices, **{name: unpack(a) for name, a in answer.arrays.items()})
 
     def _ask(self, question: _Question) -> _Answer:
         frame = _ENCODER.encode(question)
@@ -206,16 +201,8 @@ class StoreClient:
         self._drop()
 
 
-def _pack(**arrays: NDArray[Any] | None) -> dict[str, _Array]:
-    return {
-        name: _Array(a.dtype.str, a.shape, np.ascontiguousarray(a).tobytes())
-        for name, a in arrays.items()
-        if a is not None
-    }
-
-
-def _unpack(array: _Array) -> NDArray[Any]:
-    return np.frombuffer(array.data, dtype=np.dtype(array.dtype)).reshape(array.shape)
+def _pack(**arrays: NDArray[Any] | None) -> dict[str, PackedArray]:
+    return {name: pack(array) for name, array in arrays.items() if array is not None}
 
 
 def _send(connection: socket.socket, frame: bytes) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import duckdb
 
-from deploy.demo.score import Injected, Noticed
+from deploy.demo.score import Noticed
 from deploy.settings import Settings
 from deploy.wiring import open_database
-from devices.simulator.faults import Labelled
 from processors.alerts.alert import Alert
 from processors.alerts.book import AlertBook
 
@@ -55,8 +54,3 @@ def quarantined(settings: Settings) -> int:
 def noticed(alert: Alert) -> Noticed:
     """An alert as the score needs it."""
     return Noticed(alert.device, alert.kind, alert.rule, alert.onset_us, alert.raised_us)
-
-
-def injected(label: Labelled) -> Injected:
-    """A label as the score needs it."""
-    return Injected(label.device, label.kind, label.fault, label.start_us, label.end_us, label.rules)

@@ -145,7 +145,7 @@ def _count(system: DemoSystem, publisher: CityPublisher, ended_us: int, *, settl
         messages=publisher.acknowledged,
         delivery=delivery(publisher.published, count.stored_rows(system.settings.embedded.path)),
         detection=detection(
-            [count.injected(label) for label in system.labels],
+            system.labels,
             [count.noticed(alert) for alert in alerts],
             grace_s=_GRACE_S,
             end_us=ended_us,

@@ -13,17 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-
-@dataclass(frozen=True, slots=True)
-class Injected:
-    """A fault of the schedule; times are UTC microseconds of the city's clock. No rules: it must not alert."""
-
-    device: str
-    kind: str
-    fault: str
-    start_us: int
-    end_us: int
-    rules: tuple[str, ...]
+from devices.simulator.faults import Labelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +34,14 @@ class Detection:
     injected: int = 0
     detected: int = 0
     harmless: int = 0
-    missed: list[Injected] = field(default_factory=list)
+    missed: list[Labelled] = field(default_factory=list)
     false: list[Noticed] = field(default_factory=list)
     delays_s: list[float] = field(default_factory=list)
     by_fault: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def detection(
-    injected: Sequence[Injected],
+    injected: Sequence[Labelled],
     noticed: Sequence[Noticed],
     *,
     grace_s: float,
@@ -84,7 +74,7 @@ def detection(
     return result
 
 
-def _first(noticed: Iterable[Noticed], fault: Injected, grace_us: int) -> Noticed | None:
+def _first(noticed: Iterable[Noticed], fault: Labelled, grace_us: int) -> Noticed | None:
     mine = [
         a
         for a in noticed
@@ -95,7 +85,7 @@ def _first(noticed: Iterable[Noticed], fault: Injected, grace_us: int) -> Notice
     return min(mine, key=lambda a: a.raised_us, default=None)
 
 
-def _explained(alert: Noticed, injected: Iterable[Injected], grace_us: int) -> bool:
+def _explained(alert: Noticed, injected: Iterable[Labelled], grace_us: int) -> bool:
     """A fault may set off more than its own rules: a frozen value is also a flat one; that is no false alarm."""
     return any(
         fault.rules

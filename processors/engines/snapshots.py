@@ -18,6 +18,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from devices.fleet import Fleet
+from devices.packed import PackedArray, pack, unpack
 from devices.readings import Batch, Int64
 from ingest.order import Outage
 from processors.engines.local import Clock, Engine
@@ -29,17 +30,11 @@ _MAGIC = b"UCSNAP1\n"
 KEEP = 3
 
 
-class _Array(msgspec.Struct, array_like=True):
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes
-
-
 class _KindState(msgspec.Struct):
     quantities: list[str]
     ids: list[str]
-    parts: dict[str, dict[str, _Array]]
-    held: dict[str, _Array] | None
+    parts: dict[str, dict[str, PackedArray]]
+    held: dict[str, PackedArray] | None
 
 
 class State(msgspec.Struct):
@@ -49,7 +44,7 @@ class State(msgspec.Struct):
     now_us: int
     outage: tuple[int, int]
     kinds: dict[str, _KindState]
-    gateways: dict[str, _Array]
+    gateways: dict[str, PackedArray]
     gateway_ids: list[str]
 
 
@@ -102,14 +97,12 @@ def _held(engine: Engine, name: str, saved: _KindState, rows: Int64) -> Batch | 
     return batch.take(batch.device >= 0)
 
 
-def _packed(arrays: Arrays) -> dict[str, _Array]:
-    return {name: _Array(a.dtype.str, a.shape, np.ascontiguousarray(a).tobytes()) for name, a in arrays.items()}
+def _packed(arrays: Arrays) -> dict[str, PackedArray]:
+    return {name: pack(array) for name, array in arrays.items()}
 
 
-def _unpacked(arrays: dict[str, _Array]) -> dict[str, NDArray[Any]]:
-    return {
-        name: np.frombuffer(a.data, dtype=np.dtype(a.dtype)).reshape(a.shape).copy() for name, a in arrays.items()
-    }
+def _unpacked(arrays: dict[str, PackedArray]) -> dict[str, NDArray[Any]]:
+    return {name: unpack(packed).copy() for name, packed in arrays.items()}
 
 
 def _fitting(path: Path, state: State, fleet: Fleet) -> State:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from deploy.demo.score import Injected, Noticed, delivery, detection, percentiles
+from deploy.demo.score import Noticed, delivery, detection, percentiles
+from devices.simulator.faults import Labelled
 
 S = 1_000_000
-TILT = Injected("MC-1", "manhole_cover", "opened", 100 * S, 200 * S, ("tilted",))
-SHOCK = Injected("MC-2", "manhole_cover", "shock", 100 * S, 200 * S, ())
+TILT = Labelled("MC-1", "manhole_cover", "opened", 100 * S, 200 * S, ("tilted",))
+SHOCK = Labelled("MC-2", "manhole_cover", "shock", 100 * S, 200 * S, ())
 
 
 def alert(device: str, rule: str, at_s: int) -> Noticed:
