@@ -51,7 +51,9 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     """What a codec yields: one device, one instant, some quantities.
 
     `time_us`: UTC microseconds by the device's clock. `seq`: the device's own counter, -1 without one.
-    `flags`: the instrument's own judgement per quantity, where its protocol carries one.
+    `flags`: the instrument's own judgement per quantity, where its protocol carries one. `units`: unit of each value
+    that the protocol states one for, as `devices.units` writes it; None where names and units are the kind's own.
+    `states`: what the frame says in words (an event, a valve, whether the sender is there), for a person.
     """
 
     device: str
@@ -59,6 +61,8 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     values: Mapping[str, float]
     seq: int = -1
     flags: Mapping[str, Quality] | None = None
+    units: Mapping[str, str] | None = None
+    states: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)

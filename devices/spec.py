@@ -36,7 +36,8 @@ class Quantity:
 
     `physical`: outside it the instrument cannot be right (bad). `plausible`: outside it a person should
     look (suspect). `max_rate_per_s`: fastest believable change. `flat_after_s`: how long a healthy
-    instrument may repeat one value, which includes its measuring cycle; None where flat is normal.
+    instrument may repeat one value, which includes its measuring cycle; None where flat is normal. `reads`: names under
+    which field protocols report it, best first (`devices.codecs`): exact, or with `?`, `*` and `[]` as in file names.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Quantity:
     max_rate_per_s: float | None = None
     flat_after_s: float | None = None
     decimals: int = 2
+    reads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         low, high = self.physical

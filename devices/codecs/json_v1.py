@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from devices.codecs import Context, Settings, refuse_unknown
 from devices.errors import PayloadError
 from devices.jsontext import first_duplicate, locate
 from devices.readings import Quality, Sample
+from devices.spec import Text
 
 PAYLOAD_MAX: Final = 256 * 1024
 SAMPLES_MAX: Final = 2000
@@ -70,12 +72,14 @@ class JsonV1:
     """The codec; it keeps only which names it has already found well-formed."""
 
     name: Final = "json"
+    title: Final = Text("自有 JSON 格式（v1）", "our own JSON, version 1")
+    models: Final = ()
 
     def __init__(self) -> None:
         self._good_ids: set[str] = set()
         self._good_names: set[tuple[str, ...]] = set()
 
-    def decode(self, payload: bytes) -> tuple[Sample, ...]:
+    def decode(self, payload: bytes, context: Context | None = None) -> tuple[Sample, ...]:  # noqa: ARG002
         """The samples in `payload`, in its order; PayloadError with offset and reason unless all are well-formed."""
         if len(payload) > PAYLOAD_MAX:
             raise PayloadError(
@@ -142,7 +146,7 @@ class JsonV1:
             self._good_names.clear()
         self._good_names.add(names)
 
-    def encode(self, samples: Sequence[Sample]) -> bytes:
+    def encode(self, samples: Sequence[Sample], context: Context | None = None) -> bytes:  # noqa: ARG002
         """A payload that decodes to `samples`; one sample is an object, more are an array.
 
         Times on a whole millisecond go as numbers, others as ISO text; a GOOD flag is the absence of one.
@@ -159,6 +163,14 @@ class JsonV1:
                 f"json v1: expected at most {PAYLOAD_MAX} bytes, got {len(payload)}; nothing was encoded"
             )
         return payload
+
+    def fields(self, context: Context) -> Mapping[str, str]:  # noqa: ARG002
+        """None of its own: it carries any quantity of any kind."""
+        return {}
+
+    def check(self, settings: Settings) -> None:
+        """RegistryError: it has no dialects."""
+        refuse_unknown(self.name, settings, ())
 
 
 def _quotes(wire: _Wire) -> int:
