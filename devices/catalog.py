@@ -14,12 +14,14 @@ import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
+from devices.dialect import MASK, unmasked
 from devices.errors import RegistryError
 from devices.fleet import Entry
 from devices.registry import Departments, Device, Gateway, ObjectState, Site
 from devices.tables import DEVICE, GATEWAY, REGISTRY_REVISION, SITE
 
 _CALIBRATION: Final = msgspec.json.Decoder(dict[str, tuple[float, float]])
+_SETTINGS: Final = msgspec.json.Decoder(dict[str, Any])
 _HOT: Final = (
     DEVICE.c.id,
     DEVICE.c.kind,
@@ -31,6 +33,9 @@ _HOT: Final = (
     DEVICE.c.calibration,
     DEVICE.c.codec,
     DEVICE.c.registered_us,
+    DEVICE.c.model,
+    DEVICE.c.wire_address,
+    DEVICE.c.settings,
 )
 _CHUNK: Final = 500  # ids per IN list; SQLite allows 32,766 variables, older builds 999
 
@@ -57,10 +62,8 @@ class SqlRegistry:
         with _reading(self.engine) as connection:
             # The columns stand in the order of Entry's fields: 100,000 devices load at every start.
             return [
-                Entry(key, kind, district, street, site, gateway, cadence, _pairs(calibration), codec, registered)
-                for (key, kind, district, street, site, gateway, cadence, calibration, codec, registered) in (
-                    connection.execute(wanted)
-                )
+                Entry(*row[:7], _pairs(row[7]), *row[8:12], _settings(row[12]))
+                for row in connection.execute(wanted).tuples()
             ]
 
     def revision(self) -> int:
@@ -175,9 +178,16 @@ def _merge(
         for row in connection.execute(select(table).where(table.c.id.in_(part))).mappings():
             known[row["id"]] = {str(name): value for name, value in row.items()}
     added = [row for key, row in rows.items() if key not in known]
+    for newcomer in added:
+        if MASK in newcomer.get("settings", ""):
+            unmasked(_settings(newcomer["settings"]) or {}, {}, newcomer["id"])
     changed = []
     for key, old in known.items():
         new = {**rows[key], **{name: old[name] for name in keep if name in old}}
+        if MASK in new.get("settings", ""):
+            new["settings"] = _packed(
+                unmasked(_settings(new["settings"]) or {}, _settings(old["settings"]) or {}, key)
+            )
         if new != old:
             changed.append(new)
     if not dry_run:
@@ -206,6 +216,14 @@ def _pairs(text: str) -> Mapping[str, tuple[float, float]] | None:
     return _CALIBRATION.decode(text) if text else None
 
 
+def _packed(settings: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(settings, order="sorted").decode() if settings else ""
+
+
+def _settings(text: str) -> dict[str, Any] | None:
+    return _SETTINGS.decode(text) if text else None
+
+
 def _device_row(device: Device) -> Values:
     calibration = msgspec.json.encode(device.calibration, order="sorted").decode() if device.calibration else ""
     return {
@@ -223,6 +241,9 @@ def _device_row(device: Device) -> Values:
         "state": device.state.value,
         "cadence_s": device.cadence_s,
         "codec": device.codec,
+        "model": device.model,
+        "wire_address": device.address,
+        "settings": _packed(device.settings),
         "calibration": calibration,
         "registered_us": device.registered_us,
     }
@@ -232,6 +253,8 @@ def _device(row: RowMapping) -> Device:
     values: Values = {str(name): value for name, value in row.items()}
     departments = Departments(**{name: values.pop(name) for name in ("managing", "owning", "maintaining")})
     values["calibration"] = _pairs(values["calibration"]) or {}
+    values["address"] = values.pop("wire_address")
+    values["settings"] = _settings(values["settings"]) or {}
     values["state"] = ObjectState(values["state"])
     return Device(**values, departments=departments)
 

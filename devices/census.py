@@ -12,8 +12,11 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
+from devices import dialect
+from devices.codecs import Codec, load
+from devices.dialect import CHARS_MAX
 from devices.errors import RegistryError
 from devices.registry import (
     CLASSIC_LAYOUT,
@@ -58,6 +61,9 @@ COLUMNS: Final = (
     Column("site", "站点", ("站点编号",)),
     Column("site_name", "站点名称", (), 200),
     Column("codec", "编码格式", ("协议",)),
+    Column("model", "型号", ("设备型号",)),
+    Column("wire_address", "通信地址", ("mn", "deveui", "表地址", "表号"), 128),
+    Column("settings", "协议参数", (), CHARS_MAX),
     Column("state", "状态", ("部件状态",)),
 )
 _HEADINGS: Final = {
@@ -115,7 +121,7 @@ def read(
     content: bytes,
     kinds: Mapping[str, Kind],
     *,
-    codecs: Iterable[str] = ("json",),
+    codecs: Mapping[str, Codec] | None = None,
     registered_us: int = 0,
     layout: CodeLayout = CLASSIC_LAYOUT,
 ) -> Census:
@@ -125,7 +131,7 @@ def read(
     names = {name: name for name in kinds} | {kind.label.zh: name for name, kind in kinds.items()}
     names |= {kind.label.en.lower(): name for name, kind in kinds.items()}
     first_line: dict[str, int] = {}
-    known_codecs = set(codecs)
+    known_codecs = codecs if codecs is not None else load()
     for row in _rows(text, census):
         try:
             device, site = _device(row.cells, names, known_codecs, registered_us, layout)
@@ -250,7 +256,11 @@ def _heading(cells: Sequence[str], census: Census) -> list[str]:
 
 
 def _device(
-    cells: Mapping[str, str], kinds: Mapping[str, str], codecs: set[str], registered_us: int, layout: CodeLayout
+    cells: Mapping[str, str],
+    kinds: Mapping[str, str],
+    codecs: Mapping[str, Codec],
+    registered_us: int,
+    layout: CodeLayout,
 ) -> tuple[Device, Site]:
     for name, cell in cells.items():
         if len(cell) > _CHARS_MAX[name]:
@@ -262,9 +272,7 @@ def _device(
     kind = _one_of(get("kind", ""), kinds, "kind")
     if get("component_code"):
         parse_component(cells["component_code"], layout)
-    codec = get("codec") or "json"
-    if codec not in codecs:
-        raise RegistryError(f"codec {codec}: expected one of {', '.join(sorted(codecs))}; it was not taken")
+    settings = _settings(cells, codecs)
     site = Site(
         id=get("site") or device,
         name=get("site_name", ""),
@@ -284,9 +292,25 @@ def _device(
         ),
         state=_one_of(get("state", ""), _STATES, "state"),
         cadence_s=_number(cells, "cadence_s"),
-        codec=codec,
+        codec=get("codec", ""),
+        model=get("model", ""),
+        address=get("wire_address", ""),
+        settings=settings,
         registered_us=registered_us,
     ), site
+
+
+def _settings(cells: Mapping[str, str], codecs: Mapping[str, Codec]) -> dict[str, Any]:
+    """The device's dialect, understood by its codec; a mask stands for a secret that the registry has."""
+    name = cells.get("codec", "")
+    if name and name not in codecs:
+        raise RegistryError(f"codec {name}: expected one of {', '.join(sorted(codecs))}; it was not taken")
+    settings = dialect.parse(cells.get("settings", ""))
+    if settings and not name:
+        raise RegistryError("settings: expected a codec beside them, which says what they mean; not taken")
+    if settings:
+        codecs[name].check({key: value for key, value in settings.items() if value != dialect.MASK})
+    return settings
 
 
 def _one_of(cell: str, choices: Mapping[str, _T], what: str) -> _T:
@@ -327,6 +351,9 @@ def _cells(device: Device, site: Site | None) -> dict[str, str]:
         "site": device.site,
         "site_name": site.name if site else "",
         "codec": device.codec,
+        "model": device.model,
+        "wire_address": device.address,
+        "settings": dialect.shown(device.settings),
         "state": _STATE_NAMES[device.state],
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from devices.spec import Kind
 class Entry:
     """One registered device, reduced to what the hot path needs.
 
-    `cadence_s`: its own reporting period, None for the kind's. `calibration`: quantity -> (gain, offset).
+    `cadence_s`: its own reporting period, None for the kind's. `calibration`: quantity -> (gain, offset). `codec`:
+    empty for the default of the topic it reports under. `model`, `address`, `settings`: as a `Device` has them.
     """
 
     id: str
@@ -30,8 +32,11 @@ class Entry:
     gateway: str = ""
     cadence_s: float | None = None
     calibration: Mapping[str, tuple[float, float]] | None = None
-    codec: str = "json"
+    codec: str = ""
     registered_us: int = 0
+    model: str = ""
+    address: str = ""
+    settings: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -50,6 +55,9 @@ class KindFleet:
     site: list[str]
     gateway_id: list[str]
     codec: list[str]
+    model: list[str]
+    address: list[str]
+    settings: list[Mapping[str, Any] | None]
     cadence_s: NDArray[np.float64]
     registered_us: NDArray[np.int64]
     gateway: NDArray[np.int32]
@@ -118,6 +126,9 @@ def _kind_fleet(
         site=[e.site for e in rows],
         gateway_id=[e.gateway for e in rows],
         codec=[e.codec for e in rows],
+        model=[e.model for e in rows],
+        address=[e.address for e in rows],
+        settings=[e.settings for e in rows],
         cadence_s=np.array([e.cadence_s or kind.cadence_s for e in rows], dtype=np.float64),
         registered_us=np.array([e.registered_us for e in rows], dtype=np.int64),
         gateway=np.array([gateway_row.get(e.gateway, -1) for e in rows], dtype=np.int32),

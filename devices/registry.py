@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from devices.errors import RegistryError
 from devices.fleet import Entry
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
+_ADDRESS: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 GRID_DIGITS: Final = 15  # 6 district, 3 street, 3 community, 3 serial
 # Degrees around mainland China and its coast; enough to catch a slip of the pen, not a border claim.
 LONGITUDES: Final = (73.0, 136.0)
@@ -100,7 +101,9 @@ class Device:
 
     `component_code`: 16 digits or empty. `grid`: 15 digits or empty. `district`, `street`: filled from the codes
     where left empty. `cadence_s`: None for the kind's. `calibration`: quantity -> (gain, offset).
-    `registered_us`: UTC; a device that never reports counts as silent from here.
+    `registered_us`: UTC; a device that never reports counts as silent from here. `codec`: what it speaks, empty for
+    the default of the topic it reports under. `model`: the maker's. `address`: its identity on the wire (MN, DevEUI,
+    meter address, Modbus unit, group/node/device). `settings`: its dialect, JSON values that the codec has checked.
     """
 
     id: str
@@ -114,7 +117,10 @@ class Device:
     departments: Departments = field(default_factory=Departments)
     state: ObjectState = ObjectState.INTACT
     cadence_s: float | None = None
-    codec: str = "json"
+    codec: str = ""
+    model: str = ""
+    address: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     registered_us: int = 0
 
@@ -136,6 +142,11 @@ class Device:
                     f"device {self.id}: {name}: expected a finite gain other than 0 and a finite offset, "
                     f"got {gain} and {offset}; it was not taken"
                 )
+        if self.address and not _ADDRESS.fullmatch(self.address):
+            raise RegistryError(
+                f"device {self.id}: address {self.address!r:.140}: expected 1 to 128 printable ASCII characters "
+                "and no blank; it was not taken"
+            )
         if not self.district:
             object.__setattr__(self, "district", (self.grid or self.component_code)[:6])
         if not self.street:
@@ -154,6 +165,9 @@ class Device:
             calibration=self.calibration or None,
             codec=self.codec,
             registered_us=self.registered_us,
+            model=self.model,
+            address=self.address,
+            settings=self.settings or None,
         )
 
 

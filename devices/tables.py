@@ -48,6 +48,9 @@ DEVICE: Final = Table(
     Column("state", String(16), nullable=False, server_default="intact"),
     Column("cadence_s", Float),
     Column("codec", String(32), nullable=False, server_default="json"),
+    _text("model"),
+    _text("wire_address", 128),
+    Column("settings", Text, nullable=False, server_default=""),  # JSON: the codec's dialect
     Column("calibration", Text, nullable=False, server_default=""),  # JSON: quantity -> [gain, offset]
     Column("registered_us", BigInteger, nullable=False, server_default="0"),
     Index("ix_device_kind_id", "kind", "id"),

@@ -103,9 +103,7 @@ def list_devices(
     """List devices by id."""
     found = _registry(database, config).devices(kind=kind, gateway=gateway, limit=limit)
     if as_json:
-        import msgspec  # noqa: PLC0415
-
-        print(msgspec.json.encode(found).decode())
+        print(_json(found))
         return
     for device in found:
         print(
@@ -120,17 +118,29 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one device, everything that is known of it."""
-    import msgspec  # noqa: PLC0415
-
     found = _registry(database, config).device(device)
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        print(_json(found))
         return
     print("\n".join(f"{name:<15} {value}" for name, value in _facts(found) if value))
 
 
+def _json(found: Device | list[Device]) -> str:
+    from dataclasses import replace  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
+    from devices.dialect import masked  # noqa: PLC0415
+
+    if isinstance(found, list):
+        return f"[{','.join(map(_json, found))}]"
+    return msgspec.json.encode(replace(found, settings=masked(found.settings))).decode()
+
+
 def _facts(device: Device) -> list[tuple[str, str]]:
     from datetime import UTC, datetime  # noqa: PLC0415
+
+    from devices.dialect import shown  # noqa: PLC0415
 
     registered = datetime.fromtimestamp(device.registered_us / 1e6, UTC)
     return [
@@ -147,7 +157,10 @@ def _facts(device: Device) -> list[tuple[str, str]]:
         ("养护 maintaining", device.departments.maintaining),
         ("state", device.state.value),
         ("cadence", f"{device.cadence_s:g} s" if device.cadence_s else "the kind's"),
-        ("codec", device.codec),
+        ("codec", device.codec or "its topic's"),
+        ("model", device.model),
+        ("address", device.address),
+        ("settings", shown(device.settings)),
         ("calibration", ", ".join(f"{n}: x {g:g} + {o:g}" for n, (g, o) in device.calibration.items())),
         ("registered", f"{registered:%Y-%m-%d %H:%M:%S} UTC" if device.registered_us else ""),
     ]
