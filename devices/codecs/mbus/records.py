@@ -9,12 +9,21 @@ tariff, subunit or function than the present one gets a suffix (`_s1`, `_t1`, `_
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from meterbus import DataEncoding, FunctionType, MeasureUnit, TelegramBody, VIFUnit, VIFUnitExt, VIFUnitSecExt
+from meterbus import (  # type: ignore[import-untyped]  # it ships none
+    DataEncoding,
+    FunctionType,
+    MeasureUnit,
+    TelegramBody,
+    VIFUnit,
+    VIFUnitExt,
+    VIFUnitSecExt,
+)
 
 from devices.errors import PayloadError
 
@@ -98,6 +107,19 @@ class Records:
     moment: datetime | None = None
     more: bool = False
 
+    def put(self, meaning: Meaning, suffix: str, number: float) -> None:
+        """Add `number`, already in the unit of `meaning`; one that no meter can mean is left out."""
+        # Factors such as 0.1 are not exact in binary: 12 digits are more than any record carries.
+        value = float(f"{number:.12g}")
+        if abs(value) <= NUMBER_MAX:
+            name = _free(self.values, meaning.name + suffix)
+            self.values[name] = value
+            self.units[name] = meaning.unit
+
+    def say(self, name: str, text: str) -> None:
+        """Add a word or a number of identity, cut to a length for a list."""
+        self.states[_free(self.states, name)] = text[:_STATE_CHARACTERS]
+
 
 def read_records(body: bytes, *, offset: int = 0) -> tuple[dict[str, float], dict[str, str]]:
     """Values and units by name of bare records, such as an Elvaco meter's LoRaWAN payload behind its first byte.
@@ -117,7 +139,9 @@ def parse(body: bytes, *, offset: int = 0, high_first: bool = False) -> Records:
     PayloadError with the offset of the records when they do not fit the bytes.
     """
     if len(body) > BODY_MAX:
-        raise PayloadError(f"mbus: expected at most {BODY_MAX} bytes of records, got {len(body)}; nothing was used")
+        raise PayloadError(
+            f"mbus: expected at most {BODY_MAX} bytes of records, got {len(body)}; nothing was used"
+        )
     found = Records()
     try:
         telegram = TelegramBody()
@@ -128,7 +152,9 @@ def parse(body: bytes, *, offset: int = 0, high_first: bool = False) -> Records:
         raise
     except Exception as error:  # noqa: BLE001  the library raises whatever its indexing meets
         reason = f"records that end early or contradict themselves ({type(error).__name__})"
-        raise PayloadError(f"mbus: expected whole records, got {reason}; nothing was used", offset=offset) from None
+        raise PayloadError(
+            f"mbus: expected whole records, got {reason}; nothing was used", offset=offset
+        ) from None
     return found
 
 
@@ -154,11 +180,11 @@ def _take(found: Records, record: Any, place: int, offset: int) -> None:
     if unit in (MeasureUnit.DATE, MeasureUnit.DATE_TIME):
         _clock(found, data, unit, suffix)
     elif what in _NUMBERS:
-        _put_state(found, _NUMBERS[what] + suffix, _digits(data))
+        found.say(_NUMBERS[what] + suffix, _digits(data, encoding))
     elif (meaning := _meaning(record, what, unit)) is not None:
         number = _number(data, encoding, what)
         if number is not None:
-            _put(found, meaning, suffix, number * factor * meaning.scale)
+            found.put(meaning, suffix, number * factor * meaning.scale)
 
 
 def _qualified(record: Any, factor: float) -> tuple[str | None, float]:
@@ -189,7 +215,7 @@ def _qualified(record: Any, factor: float) -> tuple[str | None, float]:
 def _meaning(record: Any, what: object, unit: object) -> Meaning | None:
     if what in _DURATIONS:
         days = record.vib.parts[0] & 3 == 3
-        prefix = _DURATIONS[what]  # type: ignore[index]  # narrowed by the test above
+        prefix = _DURATIONS[what]
         return Meaning(f"{prefix}days", "d", 1 / 86400) if days else Meaning(f"{prefix}hours", "h", 1 / _PER_HOUR)
     return _MEANINGS.get((what, unit))
 
@@ -219,26 +245,27 @@ def _decimal(raw: bytes) -> float | None:
 
 
 def _real(raw: bytes) -> float | None:
-    import struct  # noqa: PLC0415
-
     (number,) = struct.unpack("<f", raw)
     return float(number) if math.isfinite(number) else None
 
 
-def _digits(data: Sequence[int]) -> str:
+def _digits(data: Sequence[int], encoding: DataEncoding) -> str:
     """A number of identity; of a full secondary address (8 bytes) the meter's number, its first four."""
+    if encoding is DataEncoding.ENCODING_INTEGER and len(data) != 8:
+        return str(int.from_bytes(bytes(data), "little"))
     return bytes(data[:4] if len(data) == 8 else data)[::-1].hex().upper()
 
 
 def _clock(found: Records, data: Sequence[int], unit: object, suffix: str) -> None:
-    moment = _moment(data) if unit is MeasureUnit.DATE_TIME else _day(data)
-    if moment is None:
-        return
-    if unit is MeasureUnit.DATE_TIME and not suffix and found.moment is None:
-        found.moment = moment
-    name = "time_point" if unit is MeasureUnit.DATE_TIME else "date"
-    text = moment.isoformat() if unit is MeasureUnit.DATE_TIME else moment.date().isoformat()
-    _put_state(found, name + suffix, text)
+    """Take the meter's clock; other moments (a due date, the time of a maximum) go into the words."""
+    if unit is MeasureUnit.DATE:
+        if (day := _day(data)) is not None:
+            found.say("date" + suffix, day.date().isoformat())
+    elif (moment := _moment(data)) is not None:
+        if suffix or found.moment is not None:
+            found.say("time_point" + suffix, moment.isoformat())
+        else:
+            found.moment = moment
 
 
 def _moment(data: Sequence[int]) -> datetime | None:
@@ -269,20 +296,6 @@ def _day(data: Sequence[int]) -> datetime | None:
         return datetime(2000 + year if year <= 80 else 1900 + year, data[1] & 0x0F, data[0] & 0x1F)  # noqa: DTZ001
     except ValueError:
         return None
-
-
-def _put(found: Records, meaning: Meaning, suffix: str, number: float) -> None:
-    # Factors such as 0.1 are not exact in binary: 12 digits are more than any record carries.
-    value = float(f"{number:.12g}")
-    if abs(value) > NUMBER_MAX:
-        return
-    name = _free(found.values, meaning.name + suffix)
-    found.values[name] = value
-    found.units[name] = meaning.unit
-
-
-def _put_state(found: Records, name: str, text: str) -> None:
-    found.states[_free(found.states, name)] = text[:_STATE_CHARACTERS]
 
 
 def _free(taken: dict[str, Any], name: str) -> str:
