@@ -1,7 +1,8 @@
 """A whole city's deliveries in time order: regular reports, event reports, gateways that speak for their children.
 
 From: registry entries (or an example city) and a seed. To: whoever publishes; the topics and payloads are those of
-real devices. The city counts `seq` per device as it goes: one city object is one run.
+real devices, each in the protocol that its entry names (`devices.simulator.wire`). A device whose protocol states whole
+seconds reports on whole seconds. The city counts `seq` per device as it goes: one city object is one run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from devices.codecs import Context
 from devices.codecs import load as load_codecs
 from devices.fleet import Entry
 from devices.readings import Bool, Float64, Int64, Sample
@@ -20,21 +22,41 @@ from devices.simulator import faults as faulty
 from devices.simulator.chance import keys, uniform
 from devices.simulator.faults import Injected, Labelled
 from devices.simulator.profiles import KindModel
+from devices.simulator.wire import JSON, Channel, Voice, Voices
 from devices.spec import Kind
 
 _SLICE_ROWS: Final = 2000  # readings made at a time: enough for numpy, few enough to start at once
 _MS: Final = 1000
 _GATEWAY_SAMPLES: Final = 500  # a gateway splits what would not fit one payload
+_NOTHING: Final[Mapping[str, float]] = {}
+
+
+class Told(NamedTuple):
+    """One reading in a payload, as it must come out in the end.
+
+    `time_us`: None where the protocol states no time and the reading gets that of its receipt. `values`: by quantity,
+    of readings without a time, which nothing else tells apart; empty for the others.
+    """
+
+    device: str
+    time_us: int | None
+    values: Mapping[str, float]
 
 
 class Emission(NamedTuple):
-    """One payload to publish at `due_us`. `device` is the topic's: a device or a gateway."""
+    """One payload to send at `due_us`. `device` is the topic's: a device or a gateway.
+
+    `address`: of the sender on the wire. `channel`: the broker, or a connection of the sender's own.
+    """
 
     due_us: int
     topic: str
     payload: bytes
     device: str
     readings: int
+    told: tuple[Told, ...] = ()
+    address: str = ""
+    channel: Channel = Channel.MQTT
 
 
 @dataclass(slots=True)
@@ -43,6 +65,7 @@ class _Population:
 
     model: KindModel
     entries: list[Entry]
+    voices: list[Voice | None]
     period_us: Int64
     phase_us: Int64
     seq: list[int]
@@ -68,6 +91,7 @@ class City:
         self.start_us = start_us // _MS * _MS
         self.labels = sorted(labels, key=lambda label: (label.start_us, label.device))
         self._codecs = load_codecs()
+        self._voices = Voices(self._codecs)
         self._gateway_districts = {e.gateway: e.district or "none" for e in self.entries if e.gateway}
         self._people = [
             self._population(kind, [e for e in self.entries if e.kind == name]) for name, kind in kinds.items()
@@ -99,22 +123,23 @@ class City:
                 entry = people.entries[row]
                 measured = {n: v for n, v in zip(people.names, numbers, strict=True) if v == v}  # noqa: PLR0124  NaN
                 sample = Sample(entry.id, moment, measured, people.seq[row])
-                if entry.gateway:
+                voice = people.voices[row]
+                if voice is None:
                     children.setdefault((moment, entry.gateway), []).append(sample)
                 else:
-                    payload = self._codecs[entry.codec].encode((sample,))
-                    topic = f"city/{entry.district or 'none'}/{entry.kind}/{entry.id}/up"
-                    out.append(Emission(moment, topic, payload, entry.id, 1))
+                    out += _spoken(entry, voice, sample)
         for (moment, gateway), samples in children.items():
             out += self._gateway(moment, gateway, samples)
-        out.sort()
+        out.sort(key=lambda emission: emission[:5])
         return out
 
     def _gateway(self, moment: int, gateway: str, samples: list[Sample]) -> Iterator[Emission]:
         topic = f"city/{self._gateway_districts[gateway]}/gateway/{gateway}/up"
         for start in range(0, len(samples), _GATEWAY_SAMPLES):
             part = samples[start : start + _GATEWAY_SAMPLES]
-            yield Emission(moment, topic, self._codecs["json"].encode(part), gateway, len(part))
+            payload = self._codecs[JSON].encode(part, Context())
+            told = tuple(Told(sample.device, sample.time_us, _NOTHING) for sample in part)
+            yield Emission(moment, topic, payload, gateway, len(part), told, gateway)
 
     def _values(self, people: _Population, rows: Int64, time_us: Int64) -> Float64:
         values = people.model.values(rows, time_us)
@@ -133,13 +158,17 @@ class City:
         period = np.array([int((e.cadence_s or kind.cadence_s) * 1e3) * _MS for e in entries], dtype=np.int64)
         # The children of a gateway report together; everything else is spread evenly over its period.
         names = np.array([zlib.crc32((e.gateway or e.id).encode()) for e in entries], dtype=np.int64)
+        voices = [self._voice(kind, entry) for entry in entries]
+        grain = np.array([_grain_us(voice) for voice in voices], dtype=np.int64)
+        period = _upwards(period, grain)
         phase = (uniform(keys(self.seed, 11, names)) * period).astype(np.int64) // _MS * _MS + self.start_us
-        rows, moments = _event_reports(injected)
+        rows, moments = _event_reports(injected, grain)
         return _Population(
             model,
             entries,
+            voices,
             period,
-            phase,
+            _upwards(phase, grain),
             [0] * len(entries),
             injected,
             rows,
@@ -147,8 +176,35 @@ class City:
             [q.name for q in kind.quantities],
         )
 
+    def _voice(self, kind: Kind, entry: Entry) -> Voice | None:
+        """None for a child of a gateway that speaks our JSON for it; other protocols' devices report themselves."""
+        if entry.gateway and entry.codec in ("", JSON):
+            return None
+        return self._voices.voice(kind, entry)
 
-def _event_reports(injected: Sequence[Injected]) -> tuple[Int64, Int64]:
+
+def _spoken(entry: Entry, voice: Voice, sample: Sample) -> Iterator[Emission]:
+    """What `voice` makes of `sample`, if anything."""
+    said = voice.say(sample)
+    if said is not None:
+        told = Told(entry.id, said.time_us, _NOTHING if said.time_us is not None else said.values)
+        yield Emission(
+            sample.time_us, voice.topic, said.payload, entry.id, 1, (told,), voice.address, voice.channel
+        )
+
+
+def _grain_us(voice: Voice | None) -> int:
+    """Reports happen on multiples of it: what a protocol cannot state must not happen."""
+    return max(_MS, voice.resolution_us) if voice is not None else _MS
+
+
+def _upwards(moments: Int64, grain: Int64) -> Int64:
+    """(n,) `moments` on the next multiple of `grain` (n,): never before a fault that a report is about."""
+    rounded: Int64 = -(-moments // grain) * grain
+    return rounded
+
+
+def _event_reports(injected: Sequence[Injected], grain: Int64) -> tuple[Int64, Int64]:
     """Rows and times, by time, of the reports that events cause: at onset, at their pace, and at recovery."""
     rows, moments = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     for one in injected:
@@ -157,7 +213,7 @@ def _event_reports(injected: Sequence[Injected]) -> tuple[Int64, Int64]:
             times = np.append(
                 np.arange(one.label.start_us, one.label.end_us, pace, dtype=np.int64), one.label.end_us
             )
-            moments.append(times // _MS * _MS)
+            moments.append(_upwards(times, np.full(len(times), grain[one.row])))
             rows.append(np.full(len(times), one.row, dtype=np.int64))
     row, moment = np.concatenate(rows), np.concatenate(moments)
     order = np.argsort(moment, kind="stable")

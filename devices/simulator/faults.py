@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,11 +74,13 @@ def schedule(
     to_us: int,
     share: float = 0.1,
     cadence_s: Mapping[str, float] | None = None,
+    carried: Mapping[str, Set[str]] | None = None,
 ) -> list[Labelled]:
     """A fault for about `share` of the devices of each kind, one per device, by start.
 
     A kind's faults take turns, so that each occurs where devices are many enough. A fault that cannot be seen
-    before `to_us` is left out; one that outlasts the run is cut off by its end. `cadence_s`: per device.
+    before `to_us` is left out; one that outlasts the run is cut off by its end. `cadence_s`: per device. `carried`:
+    device -> the quantities that its protocol carries, without it all; a device has no fault that it cannot tell of.
     """
     labels: list[Labelled] = []
     for name, kind in kinds.items():
@@ -91,10 +93,20 @@ def schedule(
         count = min(len(ids), math.ceil(len(ids) * share)) if share > 0 else 0
         for place, device in enumerate(ids[:count]):
             pace = (cadence_s or {}).get(device, kind.cadence_s)
-            label = _first_fit(model, faults, place, device, pace, chance, from_us, to_us)
+            told = faults if carried is None else [f for f in faults if tells(kind, f, carried[device])]
+            label = _first_fit(model, told, place, device, pace, chance, from_us, to_us)
             if label is not None:
                 labels.append(label)
     return sorted(labels, key=lambda label: (label.start_us, label.device))
+
+
+def tells(kind: Kind, fault: Fault, carried: Set[str]) -> bool:
+    """Whether a device that reports only the quantities `carried` shows `fault`: all that its rules look at."""
+    if not fault.rules:
+        return any(effect.quantity in carried for effect in fault.effects)
+    return all(
+        use.quantity is None or use.quantity.name in carried for use in kind.detectors if use.rule in fault.rules
+    )
 
 
 def _first_fit(
