@@ -5,7 +5,12 @@ UndercityError
     ├── SpecError      a kind's declaration contradicts itself
     ├── PayloadError   bytes do not decode: where, what was expected, what came
     └── RegistryError  a device, site or gateway cannot be registered or found
+        └── UnknownSettingError  a codec has no such setting
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class UndercityError(Exception):
@@ -30,3 +35,11 @@ class PayloadError(DeviceError):
 
 class RegistryError(DeviceError):
     """Raised when a device, site or gateway cannot be registered or found."""
+
+
+class UnknownSettingError(RegistryError):
+    """Raised when a codec has no such setting; `known` are those it has."""
+
+    def __init__(self, reason: str, known: Sequence[str]) -> None:
+        super().__init__(reason)
+        self.known = tuple(known)

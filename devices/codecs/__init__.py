@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from devices.errors import RegistryError, SpecError
+from devices.errors import SpecError, UnknownSettingError
 from devices.readings import Sample
 from devices.spec import Text
 
@@ -78,11 +78,12 @@ COMMON = ("clock", "fields")  # settings of every codec, which decoding itself o
 
 
 def refuse_unknown(codec: str, settings: Settings, known: Sequence[str]) -> None:
-    """RegistryError when `settings` has a name that is neither `known` to the codec nor common to all."""
+    """UnknownSettingError when `settings` has a name that is neither `known` to the codec nor common to all."""
+    names = (*known, *COMMON)
     for name in settings:
-        if name not in known and name not in COMMON:
-            raise RegistryError(
-                f"codec {codec}: expected settings among {', '.join((*known, *COMMON))}, got {name!a:.80}; not taken"
+        if name not in names:
+            raise UnknownSettingError(
+                f"codec {codec}: expected settings among {', '.join(names)}, got {name!a:.80}; not taken", names
             )
 
 
