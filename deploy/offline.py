@@ -31,6 +31,7 @@ def replayed(settings: Settings, from_us: int | None, to_us: int | None) -> Iter
             from_us=from_us,
             to_us=to_us,
             snapshots=SnapshotFolder(settings.snapshot_dir) if from_us is not None else None,
+            rules=settings.topics.all(),
         )
     finally:
         database.dispose()

@@ -77,6 +77,7 @@ class Processor:
             on_refused=self._refused,
             settings=settings.engine,
             stored_upto=store.cursor(),
+            rules=settings.topics.all(),
         )
         self._status = StatusWriter("processor", settings.status_dir)
         stack.callback(self._status.close)

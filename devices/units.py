@@ -74,6 +74,7 @@ UNITS: Final[dict[str, Unit]] = {
     "mm/h": Unit("precipitation", 1.0, "mm/h"),
     "pH": Unit("acidity", 1.0, ""),
     "dBm": Unit("signal", 1.0, "dBm"),
+    "dB": Unit("signal ratio", 1.0, "dB"),
     "%": Unit("ratio", 1e-2, "%"),
     "": Unit("ratio", 1.0, ""),
 }

@@ -8,7 +8,7 @@ is judged later, in event-time order, by `ingest.quality`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,10 +20,11 @@ from devices.errors import PayloadError
 from devices.fleet import Fleet, KindFleet
 from devices.readings import Batch, Int64, Quality, Reason, Sample
 from ingest.journal import CONTROL, REFUSED, Block, Delivery
-from ingest.topics import Topic, TopicError, parse_topic
+from ingest.reads import Reader
+from ingest.routes import Memory, Route, Router, Scope
+from ingest.rules import BUILT_IN, Rule
 
 _ROUTES_MAX = 400_000
-GATEWAY = "gateway"  # topic kind under which a gateway sends for its children
 
 
 class Refused(NamedTuple):
@@ -66,6 +67,15 @@ class Timeline:
         return int(self.offset[min(place, len(self.offset) - 1)])
 
 
+class Presence(NamedTuple):
+    """What a protocol with births and deaths says of a sender: `device` is registered, `kind` empty if it is not."""
+
+    offset: int
+    device: str
+    kind: str
+    online: bool
+
+
 @dataclass(slots=True)
 class Decoded:
     """A segment of the journal, decoded: one batch per kind that reported, uncalibrated rows never."""
@@ -74,6 +84,7 @@ class Decoded:
     batches: list[Batch]
     refused: list[Refused]
     controls: int
+    presence: list[Presence]
 
 
 def segments(blocks: Iterable[Block], *, span_us: int, rows: int) -> Iterator[Block]:
@@ -149,32 +160,37 @@ class _Rows:
         )
 
 
-class _Route(NamedTuple):
-    """What a topic means: whose it is and how to read it. `fleet` is None for a gateway."""
-
-    topic: Topic
-    codec: Codec
-    fleet: KindFleet | None
-    row: int
-
-
 class Decoder:
-    """Decodes segments for one fleet; make a new one when the fleet changes."""
+    """Decodes segments for one fleet; make a new one when the fleet changes, with the `memory` of the one before.
 
-    def __init__(self, fleet: Fleet, codecs: Mapping[str, Codec]) -> None:
-        self._fleet = fleet
-        self._codecs = codecs
-        self._gateways = set(fleet.gateways)
-        self._routes: dict[str, _Route] = {}
+    `rules`: what topics besides ours mean. `memory`: what senders said before, by codec and sender; JSON values.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        codecs: Mapping[str, Codec],
+        rules: Sequence[Rule] = BUILT_IN,
+        memory: Memory | None = None,
+    ) -> None:
+        self._router = Router(fleet, codecs, rules, memory)
+        self._routes: dict[str, Route] = {}
         self._columns = {
             name: {q.name: i for i, q in enumerate(kind_fleet.kind.quantities)}
             for name, kind_fleet in fleet.kinds.items()
         }
+        self._readers = {name: Reader(kind_fleet.kind) for name, kind_fleet in fleet.kinds.items()}
+
+    @property
+    def memory(self) -> Memory:
+        """What senders said before; goes into snapshots."""
+        return self._router.memory
 
     def decode(self, segment: Block) -> Decoded:
         """All readings of `segment`, by kind, in journal order; the rest as refusals."""
         rows: dict[str, _Rows] = {}
         refused: list[Refused] = []
+        presence: list[Presence] = []
         controls = 0
         for place, topic in enumerate(segment.topics):
             if topic.startswith(CONTROL):
@@ -185,37 +201,45 @@ class Decoder:
                     controls += 1
                 continue
             delivery = Delivery(topic, segment.payloads[place], segment.received_us[place])
-            problem = self._delivery(segment.first + place, delivery, rows)
+            problem = self._delivery(segment.first + place, delivery, rows, presence)
             if problem:
                 refused.extend(problem)
         offsets = np.arange(segment.first, segment.next, dtype=np.int64)
         clock = np.maximum.accumulate(np.array(segment.received_us, dtype=np.int64))
-        return Decoded(Timeline(offsets, clock), [r.batch() for r in rows.values() if r.device], refused, controls)
+        batches = [r.batch() for r in rows.values() if r.device]
+        return Decoded(Timeline(offsets, clock), batches, refused, controls, presence)
 
     def try_decode(self, topic: str, payload: bytes, received_us: int) -> str | None:
         """Why this delivery would be refused today; None when all of it decodes."""
-        problem = self._delivery(0, Delivery(topic, payload, received_us), {})
+        problem = self._delivery(0, Delivery(topic, payload, received_us), {}, [])
         return problem[0].reason if problem else None
 
-    def _delivery(self, offset: int, delivery: Delivery, rows: dict[str, _Rows]) -> list[Refused]:
+    def _delivery(
+        self, offset: int, delivery: Delivery, rows: dict[str, _Rows], presence: list[Presence]
+    ) -> list[Refused]:
         """Add the delivery's readings to `rows`; what could not be used comes back."""
         route = self._routes.get(delivery.topic)
         if route is None:
-            found = self._route(delivery.topic)
+            found = self._router.route(delivery.topic)
             if isinstance(found, str):
-                return [self._refuse(offset, 0, delivery, -1, found, None)]
+                return [_refuse(offset, 0, delivery, -1, found, None)]
             if len(self._routes) > _ROUTES_MAX:
                 self._routes.clear()  # A device may vary the district in its topic; memory must not follow.
             route = self._routes[delivery.topic] = found
+        route.context.received_us = delivery.received_us
         try:
-            samples = route.codec.decode(delivery.payload)
+            samples = route.codec.decode(delivery.payload, route.context)
         except PayloadError as error:
-            return [self._refuse(offset, 0, delivery, error.offset, str(error), route)]
+            return [_refuse(offset, 0, delivery, error.offset, str(error), route)]
         refused = []
         for part, sample in enumerate(samples):
+            if sample.states is not None and "online" in sample.states:
+                presence.append(self._presence(offset, sample, route))
+                if not sample.values:
+                    continue
             reason = self._sample(offset, delivery.received_us, sample, route, rows)
             if reason is not None:
-                refused.append(self._refuse(offset, part, delivery, -1, reason, route))
+                refused.append(_refuse(offset, part, delivery, -1, reason, route))
         return refused
 
     def _cut(self, offset: int, record: bytes, received_us: int) -> Refused:
@@ -224,99 +248,105 @@ class Decoder:
             cut = msgspec.json.decode(record, type=_Cut)
         except msgspec.DecodeError as error:
             reason = f"record of a refused delivery: {error}; the delivery itself is not known"
-            return self._refuse(offset, 0, Delivery(REFUSED, record, received_us), -1, reason, None)
-        found = self._route(cut.topic)
+            return _refuse(offset, 0, Delivery(REFUSED, record, received_us), -1, reason, None)
+        found = self._router.route(cut.topic)
         route = None if isinstance(found, str) else found
         delivery = Delivery(cut.topic, cut.sample, received_us)
-        return self._refuse(offset, 0, delivery, len(cut.sample), cut.reason, route)._replace(size=cut.size)
+        return _refuse(offset, 0, delivery, len(cut.sample), cut.reason, route)._replace(size=cut.size)
+
+    def _presence(self, offset: int, sample: Sample, route: Route) -> Presence:
+        assert sample.states is not None  # noqa: S101  asked before
+        found = self._router.whose(sample, route)
+        online = sample.states["online"] == "true"
+        if isinstance(found, str):
+            return Presence(offset, sample.device, "", online)
+        fleet, row = found
+        return Presence(offset, fleet.ids[row], fleet.kind.name, online)
 
     def _sample(
-        self, offset: int, received_us: int, sample: Sample, route: _Route, rows: dict[str, _Rows]
+        self, offset: int, received_us: int, sample: Sample, route: Route, rows: dict[str, _Rows]
     ) -> str | None:
         """Add one sample to `rows`; the reason when it cannot be used, or not all of it."""
-        if route.fleet is not None and sample.device == route.topic.device:
+        if route.fleet is not None and sample.device == route.sender:
             fleet, row = route.fleet, route.row
         else:
-            found = self._child(sample.device, route)
+            found = self._router.whose(sample, route)
             if isinstance(found, str):
                 return found
             fleet, row = found
+        if not sample.values:
+            return None
         into = rows.get(fleet.kind.name)
         if into is None:
             into = rows[fleet.kind.name] = self._rows(fleet)
-        values = into.blank.copy()
-        columns = into.columns
-        unknown = ""
-        for name, value in sample.values.items():
-            column = columns.get(name)
-            if column is None:
-                unknown = name
-            else:
-                values[column] = value
-        if unknown and len(sample.values) == 1:
-            return f"{sample.device}: expected a quantity of {fleet.kind.name}, got {unknown}; nothing was stored"
+        if sample.units is None:
+            reason, columns = _own_names(sample, fleet, into)
+        else:
+            reason, columns = self._wire_names(sample, fleet, row, into)
+        if columns is None:
+            return reason
         if sample.flags:
             at = len(into.device)
             into.flags += [(at, columns[n], int(q)) for n, q in sample.flags.items() if n in columns]
+        settings = fleet.settings[row]
+        ours = settings is not None and settings.get("clock") == "received"
         into.device.append(row)
-        into.time_us.append(sample.time_us)
+        into.time_us.append(received_us if ours else sample.time_us)
         into.received_us.append(received_us)
         into.offset.append(offset)
         into.seq.append(sample.seq)
+        return reason
+
+    def _wire_names(
+        self, sample: Sample, fleet: KindFleet, row: int, into: _Rows
+    ) -> tuple[str | None, Mapping[str, int] | None]:
+        """Add the values under the protocol's names; what is wrong with them, and the column of each that was taken."""
+        assert sample.units is not None  # noqa: S101  asked before
+        device = fleet.ids[row]
+        places, used, problem = self._readers[fleet.kind.name].plan(
+            sample.values, sample.units, fleet.settings[row]
+        )
+        if not used:
+            return f"{device}: {problem}; nothing was stored", None
+        values = into.blank.copy()
+        columns: dict[str, int] = {}
+        for (name, value), place in zip(sample.values.items(), places, strict=True):
+            if place.column >= 0:
+                values[place.column] = value * place.scale + place.shift
+                columns[name] = place.column
         into.values += values
-        if unknown:
-            return f"{sample.device}: {fleet.kind.name} has no quantity {unknown}; the others were stored"
-        return None
+        return (f"{device}: {problem}; the others were stored" if problem else None), columns
 
     def _rows(self, fleet: KindFleet) -> _Rows:
         return _Rows(fleet, self._columns[fleet.kind.name], [math.nan] * len(fleet.kind.quantities))
 
-    def _child(self, device: str, route: _Route) -> tuple[KindFleet, int] | str:
-        if route.fleet is not None:
-            return f"{route.topic.device}: its payload names {device}; a device reports under its own id only"
-        found = self._fleet.find(device)
-        if found is None:
-            return f"{device}: not registered; gateway {route.topic.device} reported it"
-        fleet, row = found
-        if fleet.gateway_id[row] != route.topic.device:
-            return (
-                f"{device}: registered under gateway {fleet.gateway_id[row] or 'none'}, not {route.topic.device}"
-            )
-        return found
 
-    def _route(self, topic: str) -> _Route | str:
-        try:
-            parsed = parse_topic(topic)
-        except TopicError as error:
-            return str(error)
-        if parsed.leaf != "up":
-            return f"{parsed.device}: readings come under up, this came under {parsed.leaf}; it was not used"
-        if parsed.kind == GATEWAY:
-            return self._gateway_route(parsed)
-        return self._device_route(parsed)
+def _own_names(sample: Sample, fleet: KindFleet, into: _Rows) -> tuple[str | None, Mapping[str, int] | None]:
+    """Add the values under our own names and units; as `_wire_names`."""
+    values = into.blank.copy()
+    columns = into.columns
+    unknown = ""
+    for name, value in sample.values.items():
+        column = columns.get(name)
+        if column is None:
+            unknown = name
+        else:
+            values[column] = value
+    if unknown and len(sample.values) == 1:
+        return (
+            f"{sample.device}: expected a quantity of {fleet.kind.name}, got {unknown}; nothing was stored",
+            None,
+        )
+    into.values += values
+    if unknown:
+        return f"{sample.device}: {fleet.kind.name} has no quantity {unknown}; the others were stored", columns
+    return None, columns
 
-    def _device_route(self, parsed: Topic) -> _Route | str:
-        fleet = self._fleet.kinds.get(parsed.kind)
-        if fleet is None:
-            return f"{parsed.device}: kind {parsed.kind} is unknown; known are {', '.join(self._fleet.kinds)}"
-        row = fleet.index.get(parsed.device)
-        if row is None:
-            return f"{parsed.device}: not registered as {parsed.kind}; import it with 'undercity devices import'"
-        codec = self._codecs.get(fleet.codec[row])
-        if codec is None:
-            return f"{parsed.device}: codec {fleet.codec[row]} is unknown; known are {', '.join(self._codecs)}"
-        return _Route(parsed, codec, fleet, row)
 
-    def _gateway_route(self, parsed: Topic) -> _Route | str:
-        if parsed.device not in self._gateways:
-            return f"{parsed.device}: no registered device belongs to this gateway; nothing was stored"
-        return _Route(parsed, self._codecs["json"], None, -1)
-
-    @staticmethod
-    def _refuse(
-        offset: int, part: int, delivery: Delivery, byte_offset: int, reason: str, route: _Route | None
-    ) -> Refused:
-        if route is None:
-            return Refused(offset, part, delivery, byte_offset, reason, "", "", "")
-        name = route.topic
-        return Refused(offset, part, delivery, byte_offset, reason, name.device, name.kind, route.codec.name)
+def _refuse(
+    offset: int, part: int, delivery: Delivery, byte_offset: int, reason: str, route: Route | None
+) -> Refused:
+    if route is None:
+        return Refused(offset, part, delivery, byte_offset, reason, "", "", "")
+    device = route.sender if route.scope is not Scope.OPEN else ""
+    return Refused(offset, part, delivery, byte_offset, reason, device, route.kind, route.codec.name)

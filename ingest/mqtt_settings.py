@@ -24,7 +24,8 @@ class MqttSettings:
     twice as long. `session_expiry_s`: how long the broker keeps our messages while we are away; 4294967295 for
     ever. `receive_maximum`: messages the broker may send ahead of our acknowledgement. `max_payload_bytes`: a
     larger payload is recorded by its size and first bytes, and acknowledged. `max_packet_bytes`: the broker keeps
-    back anything larger. `share_group`: workers of one group share the load. `subscriptions`: topic filters.
+    back anything larger. `share_group`: workers of one group share the load. `subscriptions`: topic filters,
+    besides those of `topics`.
     `commit_max_delay_ms`: how long messages may gather for one commit when many come. `commit_max_messages`,
     `commit_max_bytes`: size of one commit. `reconnect_min_s`, `reconnect_max_s`: pause before the first and
     between the last attempts. `tick_s`: after so long without a message the passing of time is journalled. `bulk`:

@@ -83,7 +83,8 @@ class Order:
         self.last_mask = np.empty(0, dtype=np.uint64)
         self.last_lag = np.empty(0, dtype=np.int64)
         self.held: dict[int, list[Batch]] = {}  # device row -> single-row batches, ascending seq
-        self._lateness_us = int(fleet.kind.lateness_s * 1e6)
+        self._kind = fleet.kind
+        self._lateness_us = np.empty(0, dtype=np.int64)
         self._steady_us = np.empty(0, dtype=np.int64)
         self.grow(fleet)
 
@@ -95,6 +96,9 @@ class Order:
         self.last_lag = _extended(self.last_lag, len(fleet), _UNKNOWN_LAG)
         # A wrong clock keeps its distance from ours; a backlog catches up by whole cadences.
         self._steady_us = np.maximum(fleet.cadence_s * 0.25e6, 2e6).astype(np.int64)
+        # A logger that sends hourly means stamps them at the start of the hour: as old as its period, and news.
+        slow_s = np.maximum(fleet.cadence_s - self._kind.cadence_s, 0)
+        self._lateness_us = ((self._kind.lateness_s + slow_s) * 1e6).astype(np.int64)
 
     def arrange(self, batch: Batch, timeline: Timeline, outage: Outage) -> Arranged:
         """Sort the rows of one segment, which may be none, into ready, late and duplicate."""
@@ -118,8 +122,9 @@ class Order:
         return work.arranged(alive=clock - batch.received_us <= self._redecoded_us)
 
     def _stale(self, batch: Batch, clock: Int64, outage: Outage) -> Bool:
-        ours = (batch.received_us < outage.drained_us) & (batch.time_us >= outage.since_us - self._lateness_us)
-        return (clock - batch.time_us > self._lateness_us) & ~ours
+        lateness = self._lateness_us[batch.device]
+        ours = (batch.received_us < outage.drained_us) & (batch.time_us >= outage.since_us - lateness)
+        return (clock - batch.time_us > lateness) & ~ours
 
     def _clean(self, batch: Batch, rows: Int64, stale: Bool) -> Bool:
         """Which rows are new and next in sequence: nearly all, and all at once."""

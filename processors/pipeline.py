@@ -22,6 +22,7 @@ from devices.spec import Kind
 from ingest.decode import Decoder, Refused, segments
 from ingest.errors import JournalCorrupt, JournalError
 from ingest.journal import Journal
+from ingest.rules import BUILT_IN, Rule
 from processors.engines.local import Engine, EngineSettings, Outcome
 from processors.engines.snapshots import SnapshotFolder, State, apply, capture
 from processors.errors import SnapshotError
@@ -86,6 +87,7 @@ class Pipeline:
         on_refused: Callable[[Sequence[Refused]], None],
         settings: EngineSettings,
         stored_upto: int = 0,
+        rules: Sequence[Rule] = BUILT_IN,
     ) -> None:
         self._journal = journal
         self._kinds = kinds
@@ -97,10 +99,11 @@ class Pipeline:
         self._on_refused = on_refused
         self._settings = settings
         self._stored_upto = stored_upto
+        self._rules = rules
         self._revision = registry.revision()
         self.fleet: Fleet = build(kinds, registry.entries(), revision=self._revision)
         self.engine = Engine(self.fleet, settings)
-        self._decoder = Decoder(self.fleet, codecs)
+        self._decoder = Decoder(self.fleet, codecs, rules)
         self.offset = self._restore()
         self.stats = PipelineStats(snapshot_offset=self.offset)
         self._saving: threading.Thread | None = None
@@ -117,6 +120,7 @@ class Pipeline:
         if state.offset < start:
             log.warning("journal_begins_after_snapshot", snapshot=state.offset, journal=start)
         apply(self.engine, state)
+        self._decoder.memory.update(state.memory)
         log.info("snapshot_restored", offset=state.offset)
         return max(state.offset, start)
 
@@ -128,7 +132,7 @@ class Pipeline:
         self._revision = revision
         self.fleet = build(self._kinds, self._registry.entries(), revision=revision, previous=self.fleet)
         self.engine.grow(self.fleet)
-        self._decoder = Decoder(self.fleet, self._codecs)
+        self._decoder = Decoder(self.fleet, self._codecs, self._rules, self._decoder.memory)
         log.info("registry_refreshed", revision=revision, devices=sum(map(len, self.fleet.kinds.values())))
         return True
 
@@ -184,7 +188,7 @@ class Pipeline:
                 return
         if self.offset == self.stats.snapshot_offset:
             return
-        state = capture(self.engine, self.offset)
+        state = capture(self.engine, self.offset, self._decoder.memory)
         self._saving = threading.Thread(target=self._save, args=(state, timeout_s), name="snapshot", daemon=True)
         self._saving.start()
         if wait:

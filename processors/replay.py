@@ -6,13 +6,14 @@ is stored and nobody is woken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from devices.codecs import Codec
 from devices.fleet import Fleet
 from ingest.decode import Decoder, segments
 from ingest.errors import JournalCorrupt
 from ingest.journal import Journal
+from ingest.rules import BUILT_IN, Rule
 from processors.engines.local import Engine, EngineSettings
 from processors.engines.snapshots import SnapshotFolder, apply
 from processors.findings import Finding
@@ -29,6 +30,7 @@ def replay(
     from_us: int | None = None,
     to_us: int | None = None,
     snapshots: SnapshotFolder | None = None,
+    rules: Sequence[Rule] = BUILT_IN,
 ) -> Iterator[Finding]:
     """Findings decided by deliveries received in [from_us, to_us), in order; the whole journal by default.
 
@@ -40,10 +42,12 @@ def replay(
     engine = Engine(fleet, settings)
     offset = journal.start()
     state = snapshots.newest(fleet, not_after=first)[0] if snapshots is not None else None
-    if state is not None and state.offset >= offset:
+    if state is not None and state.offset < offset:
+        state = None
+    if state is not None:
         apply(engine, state)
         offset = state.offset
-    decoder = Decoder(fleet, codecs)
+    decoder = Decoder(fleet, codecs, rules, state.memory if state is not None else None)
     while offset < last:
         try:
             blocks = journal.read(offset, limit=_READ_BLOCKS)

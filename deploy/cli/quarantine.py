@@ -116,7 +116,7 @@ def redecode(config: ConfigOption = None) -> None:
     settings = settings_from(config)
     engine = open_existing(settings.database_url)
     fleet = build(load_kinds(), SqlRegistry(engine).entries())
-    decoder = Decoder(fleet, load_codecs())
+    decoder = Decoder(fleet, load_codecs(), settings.topics.all())
     journal = Journal(settings.journal_path, settings.journal)
     try:
         done = Quarantine(engine).redecode(decoder.try_decode, journal.append)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from devices import radio
 from devices.spec import Change, Effect, Fault, Kind, Panel, Profile, Quantity, Severity, Shape, Text, Use
 
 SUPPLY = Quantity(
@@ -17,6 +18,7 @@ SUPPLY = Quantity(
     plausible=(5.0, 130.0),
     max_rate_per_s=1.0,
     flat_after_s=24 * 3600.0,  # our judgement: out of season a circuit may rest at one value for a day
+    reads=("supply_temperature",),
 )
 RETURN = Quantity(
     name="return_c",
@@ -26,6 +28,7 @@ RETURN = Quantity(
     plausible=(5.0, 95.0),
     max_rate_per_s=1.0,
     flat_after_s=24 * 3600.0,
+    reads=("return_temperature",),
 )
 FLOW = Quantity(
     name="flow_m3h",
@@ -34,6 +37,7 @@ FLOW = Quantity(
     physical=(-1.0, 2000.0),
     plausible=(0.0, 500.0),
     flat_after_s=24 * 3600.0,
+    reads=("flow",),
 )
 POWER = Quantity(
     name="power_kw",
@@ -42,6 +46,7 @@ POWER = Quantity(
     physical=(-100.0, 100_000.0),
     plausible=(0.0, 20_000.0),
     decimals=1,
+    reads=("power",),
 )
 ENERGY = Quantity(
     name="energy_mwh",
@@ -50,13 +55,14 @@ ENERGY = Quantity(
     physical=(0.0, 10_000_000.0),
     plausible=(0.0, 1_000_000.0),
     decimals=1,
+    reads=("energy",),
 )
 
 KIND: Final = Kind(
     name="heat_meter",
     label=Text("供热计量", "Heat meter"),
     prefix="HM",
-    quantities=(SUPPLY, RETURN, FLOW, POWER, ENERGY),
+    quantities=(SUPPLY, RETURN, FLOW, POWER, ENERGY, radio.SIGNAL, radio.SNR),
     cadence_s=3600.0,
     lateness_s=3 * 3600.0,  # our judgement
     detectors=(
@@ -116,6 +122,8 @@ KIND: Final = Kind(
         Panel(type="timeseries", quantity=FLOW),
         Panel(type="timeseries", quantity=POWER),
         Panel(type="stat", quantity=ENERGY),
+        Panel(type="stat", quantity=radio.SIGNAL),
+        Panel(type="stat", quantity=radio.SNR),
     ),
     simulate=Profile(
         shapes={
@@ -129,6 +137,8 @@ KIND: Final = Kind(
                 level=500.0, noise=8.0, device_spread=0.2, follow="flow_m3h", gain=27.8, clamp=(60.0, 2500.0)
             ),
             "energy_mwh": Shape(level=1800.0, device_spread=0.4, grows_per_hour=0.5),
+            "signal_dbm": radio.SIGNAL_SHAPE,
+            "snr_db": radio.SNR_SHAPE,
         },
         faults=(
             Fault(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from devices.factors import factors
 from devices.spec import Change, Effect, Fault, Kind, Panel, Profile, Quantity, Severity, Shape, Text, Use
 
 FUME = Quantity(
@@ -17,6 +18,7 @@ FUME = Quantity(
     label=Text("油烟浓度", "Fume"),
     physical=(0.0, 100.0),
     plausible=(0.0, 20.0),
+    reads=factors("a34041"),  # seen in packets of fume monitors, not a code we read in the standard
 )  # No flat-line bound: overnight the probe rests near zero.
 FAN = Quantity(
     name="fan_a",
@@ -38,6 +40,7 @@ NMHC = Quantity(
     label=Text("非甲烷总烃", "NMHC"),
     physical=(0.0, 1000.0),
     plausible=(0.0, 100.0),
+    reads=factors("a24088"),
 )
 TEMPERATURE = Quantity(
     name="temperature_c",
@@ -46,6 +49,7 @@ TEMPERATURE = Quantity(
     physical=(-40.0, 300.0),
     plausible=(-20.0, 120.0),
     decimals=1,
+    reads=factors("a01012"),
 )
 
 _SESSIONS: Final = ((10.5, 13.5), (16.5, 20.5))  # local hours of cooking

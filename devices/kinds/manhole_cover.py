@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from devices import radio
 from devices.spec import Change, Effect, Fault, Kind, Panel, Profile, Quantity, Severity, Shape, Text, Use
 
 TILT = Quantity(
@@ -15,6 +16,7 @@ TILT = Quantity(
     label=Text("倾角", "Tilt"),
     physical=(0.0, 180.0),
     plausible=(0.0, 95.0),
+    reads=("tilt",),
 )  # No limit on its rate: a stolen cover turns 90 degrees in a second, and that must stay good data.
 WATER = Quantity(
     name="water_level_m",
@@ -23,13 +25,7 @@ WATER = Quantity(
     physical=(-0.2, 20.0),
     plausible=(0.0, 10.0),
     max_rate_per_s=0.2,  # our judgement: a surcharging shaft fills by centimetres per second
-)
-BATTERY = Quantity(
-    name="battery_v",
-    unit="V",
-    label=Text("电池电压", "Battery"),
-    physical=(0.0, 5.0),
-    plausible=(2.5, 4.2),
+    reads=("water_level",),
 )
 TEMPERATURE = Quantity(
     name="temperature_c",
@@ -38,6 +34,7 @@ TEMPERATURE = Quantity(
     physical=(-50.0, 100.0),
     plausible=(-30.0, 70.0),
     decimals=1,
+    reads=("temperature",),
 )
 SHOCK = Quantity(
     name="shock_g",
@@ -45,13 +42,14 @@ SHOCK = Quantity(
     label=Text("冲击", "Shock"),
     physical=(0.0, 200.0),
     plausible=(0.0, 50.0),
+    reads=("shock",),
 )
 
 KIND: Final = Kind(
     name="manhole_cover",
     label=Text("窨井盖", "Manhole cover"),
     prefix="MC",
-    quantities=(TILT, WATER, BATTERY, TEMPERATURE, SHOCK),
+    quantities=(TILT, WATER, radio.BATTERY, TEMPERATURE, SHOCK, radio.BATTERY_SHARE, radio.SIGNAL, radio.SNR),
     cadence_s=1800.0,  # heartbeat, our judgement; each device may have its own
     lateness_s=900.0,  # our judgement
     detectors=(
@@ -74,14 +72,8 @@ KIND: Final = Kind(
             severity=Severity.MEDIUM,  # limit and hold: our judgement, it depends on the shaft
             title=Text("井下水位过高", "Water under the cover is high"),
         ),
-        Use(
-            rule="battery_low",
-            detector="limit",
-            quantity=BATTERY,
-            params={"low": 3.2, "hold_s": 3600.0, "hysteresis": 0.1, "clear_s": 3600.0, "update_s": 86400.0},
-            severity=Severity.LOW,  # our judgement for a 3.6 V lithium cell
-            title=Text("电池电量低", "Battery low"),
-        ),
+        radio.BATTERY_LOW,
+        radio.CHARGE_LOW,
         Use(
             rule="silent",
             detector="silence",
@@ -93,9 +85,12 @@ KIND: Final = Kind(
     panels=(
         Panel(type="timeseries", quantity=TILT),
         Panel(type="timeseries", quantity=WATER),
-        Panel(type="stat", quantity=BATTERY),
+        Panel(type="stat", quantity=radio.BATTERY),
         Panel(type="timeseries", quantity=TEMPERATURE),
         Panel(type="timeseries", quantity=SHOCK),
+        Panel(type="stat", quantity=radio.BATTERY_SHARE),
+        Panel(type="stat", quantity=radio.SIGNAL),
+        Panel(type="stat", quantity=radio.SNR),
     ),
     simulate=Profile(
         shapes={
@@ -104,11 +99,14 @@ KIND: Final = Kind(
             "water_level_m": Shape(
                 level=0.3, noise=0.005, device_spread=0.3, drift_per_day=0.04, clamp=(0.0, 8.0)
             ),
-            "battery_v": Shape(level=3.6, noise=0.005, device_spread=0.01, clamp=(3.3, 3.8)),
+            "battery_v": radio.BATTERY_SHAPE,
             "temperature_c": Shape(
                 level=16.0, noise=0.2, device_spread=0.05, drift_per_day=6.0, clamp=(-25.0, 60.0)
             ),
             "shock_g": Shape(level=0.05, noise=0.02, clamp=(0.0, 2.0)),
+            "battery_pct": radio.CHARGE_SHAPE,
+            "signal_dbm": radio.SIGNAL_SHAPE,
+            "snr_db": radio.SNR_SHAPE,
         },
         faults=(
             Fault(
@@ -138,8 +136,8 @@ KIND: Final = Kind(
             Fault(
                 name="battery_flat",
                 label=Text("电池耗尽", "Battery runs down"),
-                effects=(Effect("battery_v", Change.SET, 3.0),),
-                rules=("battery_low",),
+                effects=(Effect("battery_v", Change.SET, 3.0), Effect("battery_pct", Change.SET, 8.0)),
+                rules=("battery_low", "charge_low"),
                 duration_s=6 * 3600.0,
             ),
             Fault(

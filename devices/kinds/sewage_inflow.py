@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from devices.factors import factors
 from devices.spec import Change, Effect, Fault, Kind, Panel, Profile, Quantity, Severity, Shape, Text, Use
 
 CYCLE_S: Final = 7200.0  # the analysers' measuring cycle; set the flat-line rule with it
@@ -20,6 +21,7 @@ COD = Quantity(
     plausible=(5.0, 5000.0),
     flat_after_s=3 * CYCLE_S,  # three cycles at one value, our judgement
     decimals=1,
+    reads=factors("w01018", "011", "e102??"),
 )
 NH3N = Quantity(
     name="nh3n_mgl",
@@ -28,6 +30,7 @@ NH3N = Quantity(
     physical=(0.0, 1000.0),
     plausible=(0.5, 200.0),
     flat_after_s=3 * CYCLE_S,
+    reads=factors("w21003", "060", "e103??"),
 )
 FLOW = Quantity(
     name="flow_ls",
@@ -37,6 +40,7 @@ FLOW = Quantity(
     plausible=(0.0, 10_000.0),
     flat_after_s=1800.0,
     decimals=1,
+    reads=factors("w00000", "B01", "e101??"),
 )
 PH = Quantity(
     name="ph",
@@ -46,6 +50,7 @@ PH = Quantity(
     plausible=(4.0, 11.0),
     max_rate_per_s=0.05,
     flat_after_s=3600.0,
+    reads=factors("w01001", "001", "e106??"),
 )
 TEMPERATURE = Quantity(
     name="temperature_c",
@@ -54,6 +59,7 @@ TEMPERATURE = Quantity(
     physical=(-10.0, 80.0),
     plausible=(2.0, 45.0),
     decimals=1,
+    reads=factors("w01010"),
 )
 TN = Quantity(
     name="tn_mgl",
@@ -62,6 +68,7 @@ TN = Quantity(
     physical=(0.0, 1000.0),
     plausible=(0.5, 300.0),
     flat_after_s=3 * CYCLE_S,
+    reads=factors("w21001", "065", "e105??"),
 )
 TP = Quantity(
     name="tp_mgl",
@@ -70,6 +77,7 @@ TP = Quantity(
     physical=(0.0, 200.0),
     plausible=(0.05, 60.0),
     flat_after_s=3 * CYCLE_S,
+    reads=factors("w21011", "101", "e104??"),
 )
 
 # Hour multipliers after the ends given for the BSM2 influent (flow 0.60 at 05 h to 1.51 at 09 h, NH4 0.49 to 1.73,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from devices import radio
 from devices.spec import Change, Effect, Fault, Kind, Panel, Profile, Quantity, Severity, Shape, Text, Use
 
 PRESSURE = Quantity(
@@ -18,13 +19,7 @@ PRESSURE = Quantity(
     max_rate_per_s=100.0,  # our judgement: water hammer is faster, but not between two reports
     flat_after_s=3600.0,  # our judgement: with demand noise of 5 % no hour passes at one value
     decimals=1,
-)
-BATTERY = Quantity(
-    name="battery_v",
-    unit="V",
-    label=Text("电池电压", "Battery"),
-    physical=(0.0, 5.0),
-    plausible=(2.5, 4.2),
+    reads=("pressure",),
 )
 TEMPERATURE = Quantity(
     name="temperature_c",
@@ -33,14 +28,7 @@ TEMPERATURE = Quantity(
     physical=(-40.0, 100.0),
     plausible=(-10.0, 45.0),
     decimals=1,
-)
-SIGNAL = Quantity(
-    name="signal_dbm",
-    unit="dBm",
-    label=Text("信号强度", "Signal strength"),
-    physical=(-160.0, 0.0),
-    plausible=(-135.0, -30.0),
-    decimals=0,
+    reads=("temperature",),
 )
 
 # Pressure is highest at night, lowest in the two demand peaks. Shape: our judgement, after a city's demand curve.
@@ -53,7 +41,7 @@ KIND: Final = Kind(
     name="water_pressure",
     label=Text("供水水压", "Water pressure"),
     prefix="WP",
-    quantities=(PRESSURE, BATTERY, TEMPERATURE, SIGNAL),
+    quantities=(PRESSURE, radio.BATTERY, TEMPERATURE, radio.SIGNAL, radio.BATTERY_SHARE, radio.SNR),
     cadence_s=300.0,
     lateness_s=1800.0,  # our judgement
     detectors=(
@@ -107,14 +95,8 @@ KIND: Final = Kind(
             severity=Severity.LOW,
             title=Text("压力急升", "Pressure surge"),
         ),
-        Use(
-            rule="battery_low",
-            detector="limit",
-            quantity=BATTERY,
-            params={"low": 3.2, "hold_s": 3600.0, "hysteresis": 0.1, "clear_s": 3600.0, "update_s": 86400.0},
-            severity=Severity.LOW,
-            title=Text("电池电量低", "Battery low"),
-        ),
+        radio.BATTERY_LOW,
+        radio.CHARGE_LOW,
         Use(
             rule="silent",
             detector="silence",
@@ -125,18 +107,22 @@ KIND: Final = Kind(
     ),
     panels=(
         Panel(type="timeseries", quantity=PRESSURE),
-        Panel(type="stat", quantity=BATTERY),
+        Panel(type="stat", quantity=radio.BATTERY),
         Panel(type="timeseries", quantity=TEMPERATURE),
-        Panel(type="stat", quantity=SIGNAL),
+        Panel(type="stat", quantity=radio.SIGNAL),
+        Panel(type="stat", quantity=radio.BATTERY_SHARE),
+        Panel(type="stat", quantity=radio.SNR),
     ),
     simulate=Profile(
         shapes={
             "pressure_kpa": Shape(level=330.0, hours=_HOURS, noise=4.0, device_spread=0.1, clamp=(190.0, 620.0)),
-            "battery_v": Shape(level=3.6, noise=0.005, device_spread=0.01, clamp=(3.3, 3.8)),
+            "battery_v": radio.BATTERY_SHAPE,
             "temperature_c": Shape(
                 level=14.0, noise=0.1, device_spread=0.05, drift_per_day=1.0, clamp=(2.0, 30.0)
             ),
-            "signal_dbm": Shape(level=-85.0, noise=2.0, device_spread=0.08, clamp=(-125.0, -50.0)),
+            "signal_dbm": radio.SIGNAL_SHAPE,
+            "battery_pct": radio.CHARGE_SHAPE,
+            "snr_db": radio.SNR_SHAPE,
         },
         faults=(
             Fault(
@@ -178,8 +164,8 @@ KIND: Final = Kind(
             Fault(
                 name="battery_flat",
                 label=Text("电池耗尽", "Battery runs down"),
-                effects=(Effect("battery_v", Change.SET, 3.0),),
-                rules=("battery_low",),
+                effects=(Effect("battery_v", Change.SET, 3.0), Effect("battery_pct", Change.SET, 8.0)),
+                rules=("battery_low", "charge_low"),
                 duration_s=3 * 3600.0,
             ),
             Fault(

@@ -7,6 +7,7 @@ rows again.
 
 from __future__ import annotations
 
+import copy
 import os
 import zlib
 from pathlib import Path
@@ -21,6 +22,7 @@ from devices.fleet import Fleet
 from devices.packed import PackedArray, pack, unpack
 from devices.readings import Batch, Int64
 from ingest.order import Outage
+from ingest.routes import Memory
 from processors.engines.local import Clock, Engine
 from processors.engines.rules import Arrays
 from processors.errors import SnapshotError
@@ -46,10 +48,11 @@ class State(msgspec.Struct):
     kinds: dict[str, _KindState]
     gateways: dict[str, PackedArray]
     gateway_ids: list[str]
+    memory: Memory = msgspec.field(default_factory=dict)  # of the codecs, by sender
 
 
-def capture(engine: Engine, offset: int) -> State:
-    """Copy the engine's state as it is before `offset`; quick, so that the pipeline hardly waits."""
+def capture(engine: Engine, offset: int, memory: Memory | None = None) -> State:
+    """Copy the engine's state, and the codecs' `memory`, as it is before `offset`; quick, the pipeline hardly waits."""
     kinds = {}
     for name, rules in engine.kinds.items():
         held = rules.order.rows_held()
@@ -67,6 +70,7 @@ def capture(engine: Engine, offset: int) -> State:
         kinds=kinds,
         gateways=_packed({name: getattr(watch, name) for name in watch.STATE}),
         gateway_ids=list(watch.ids),
+        memory=copy.deepcopy({sender: said for sender, said in (memory or {}).items() if said}),
     )
 
 
