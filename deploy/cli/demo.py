@@ -19,6 +19,9 @@ def demo(
     for_: Annotated[str, typer.Option("--for", help="End by itself after this long, such as 60s or 5m.")] = "",
     seed: Annotated[int, typer.Option(help="Another seed, another city.")] = 1,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the console on 127.0.0.1.")] = 8400,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Devices speak the field's protocols instead of our JSON.")
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="Keep the files here; a temporary folder otherwise.")] = None,
 ) -> None:
     """Run a simulated city through a real broker, with faults, and score what came of it."""
@@ -35,7 +38,7 @@ def demo(
     console = Console()
     with ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="undercity-demo-")))
-        plan = plan_for(folder, devices=devices, seed=seed, speed=speed, port=port, for_s=for_s)
+        plan = plan_for(folder, devices=devices, seed=seed, speed=speed, port=port, for_s=for_s, mixed=mixed)
         result = run(plan, for_s, console)
         report(result, console)
     if not result.passed:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import duckdb
 
-from deploy.demo.score import Noticed
+from deploy.demo.score import Noticed, Row
 from deploy.settings import Settings
 from deploy.wiring import open_database
+from ingest.timeseries.tables import quoted
 from processors.alerts.alert import Alert
 from processors.alerts.book import AlertBook
 
@@ -21,14 +25,34 @@ def stored_rows(path: Path) -> Iterator[tuple[str, int]]:
     with duckdb.connect(str(path), read_only=True) as db:
         tables = db.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'kind'").fetchall()
         for (kind,) in tables:
-            quoted = '"' + str(kind).replace('"', '""') + '"'
             rows = db.execute(
-                f"SELECT d.id, epoch_us(k.time) FROM kind.{quoted} k "  # noqa: S608  the name is quoted
+                f"SELECT d.id, epoch_us(k.time) FROM kind.{quoted(kind)} k "  # noqa: S608  the name is quoted
                 "JOIN device d ON d.kind = ? AND d.ordinal = k.device",
                 [kind],
             )
             while part := rows.fetchmany(10_000):
                 yield from part
+
+
+def stored_values(path: Path, devices: AbstractSet[str]) -> Iterator[Row]:
+    """Every row of `devices`, with its values; as `stored_rows` otherwise."""
+    with duckdb.connect(str(path), read_only=True) as db:
+        columns = db.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'kind' AND data_type = 'DOUBLE' "
+            "ORDER BY table_name, column_index"
+        ).fetchall()
+        for kind, group in itertools.groupby(columns, key=operator.itemgetter(0)):
+            names = [name for _, name in group]
+            listed = ", ".join(f"k.{quoted(name)}" for name in names)
+            rows = db.execute(
+                f"SELECT d.id, epoch_us(k.time), {listed} FROM kind.{quoted(kind)} k "  # noqa: S608  names are quoted
+                "JOIN device d ON d.kind = ? AND d.ordinal = k.device WHERE list_contains(?, d.id)",
+                [kind, sorted(devices)],
+            )
+            while part := rows.fetchmany(10_000):
+                for device, time_us, *values in part:
+                    pairs = zip(names, values, strict=True)
+                    yield Row(device, time_us, {name: value for name, value in pairs if value is not None})
 
 
 def alerts_of(settings: Settings) -> list[Alert]:

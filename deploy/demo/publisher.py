@@ -1,4 +1,4 @@
-"""Publishes a city's emissions when they are due, and remembers what the broker acknowledged."""
+"""Sends a city's emissions when they are due, and remembers what was acknowledged: by the broker or the listener."""
 
 from __future__ import annotations
 
@@ -11,30 +11,36 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from deploy.clock import Clock
+from deploy.demo.score import Sent
 from deploy.errors import DeployError
-from devices.codecs import load as load_codecs
-from devices.simulator.city import City, Emission
+from deploy.logger_pool import LoggerPool
+from devices.simulator.city import City, Emission, Told
+from devices.simulator.wire import Channel
 
 _AHEAD_US = 60_000_000
 _INFLIGHT = 2000
 
 
 class CityPublisher:
-    """One MQTT session that speaks for a whole city; QoS 1.
+    """One MQTT session that speaks for a whole city, QoS 1; devices with a connection of their own use `loggers`.
 
-    `published`: (device, event time us) -> city time at which it was handed to the broker; acknowledged ones only.
+    `published`: (device, event time us) -> city time at which it was handed over; acknowledged ones only. `clockless`:
+    acknowledged readings of protocols that state no time.
     """
 
-    def __init__(self, port: int, city: City, clock: Clock, from_us: int) -> None:
+    def __init__(
+        self, port: int, city: City, clock: Clock, from_us: int, loggers: LoggerPool | None = None
+    ) -> None:
         self._city = city
         self._clock = clock
         self._from_us = from_us
-        self._codec = load_codecs()["json"]
-        self._waiting: dict[int, list[tuple[str, int, int]]] = {}
+        self._loggers = loggers
+        self._waiting: dict[int, tuple[tuple[Told, ...], int]] = {}
         self._early: set[int] = set()  # acknowledged before we could note what it was
         self._failed: Exception | None = None
         self._lock = threading.Lock()
         self.published: dict[tuple[str, int], int] = {}
+        self.clockless: list[Sent] = []
         self.messages = 0
         self.acknowledged = 0
         self._client = mqtt.Client(
@@ -69,41 +75,52 @@ class CityPublisher:
 
     def _publish(self, emission: Emission) -> None:
         now = self._clock()
-        keys = [(sample.device, sample.time_us, now) for sample in self._codec.decode(emission.payload)]
+        if emission.channel is Channel.TCP and self._loggers is not None:
+            with self._lock:
+                self.messages += 1
+            self._loggers.send(emission.address, emission.payload, lambda: self._confirmed(emission.told, now))
+            return
         # Not under our lock: paho holds its own while it calls us back.
         info = self._client.publish(emission.topic, emission.payload, qos=1)
         with self._lock:
             self.messages += 1
             if info.mid in self._early:
                 self._early.discard(info.mid)
-                self._count(keys)
+                self._count(emission.told, now)
             else:
-                self._waiting[info.mid] = keys
+                self._waiting[info.mid] = (emission.told, now)
 
     def _acked(self, _client: object, _data: object, mid: int, _reason: Any, _properties: object) -> None:
         with self._lock:
-            keys = self._waiting.pop(mid, None)
-            if keys is None:
+            waiting = self._waiting.pop(mid, None)
+            if waiting is None:
                 self._early.add(mid)
             else:
-                self._count(keys)
+                self._count(*waiting)
 
-    def _count(self, keys: list[tuple[str, int, int]]) -> None:
+    def _confirmed(self, told: tuple[Told, ...], at_us: int) -> None:
+        with self._lock:
+            self._count(told, at_us)
+
+    def _count(self, told: tuple[Told, ...], at_us: int) -> None:
         self.acknowledged += 1
-        for device, time_us, at in keys:
-            self.published.setdefault((device, time_us), at)
+        for one in told:
+            if one.time_us is None:
+                self.clockless.append(Sent(one.device, at_us, one.values))
+            else:
+                self.published.setdefault((one.device, one.time_us), at_us)
 
     def finish(self, timeout_s: float = 20.0) -> None:
-        """Wait until the broker has acknowledged everything; DeployError when it does not."""
+        """Wait until everything is acknowledged; DeployError when it is not."""
         if self._failed is not None:
             raise DeployError(f"demo: the city stopped reporting: {self._failed!r}") from self._failed
         deadline = time.monotonic() + timeout_s
         while self.acknowledged < self.messages:
             if time.monotonic() > deadline:
                 missing = self.messages - self.acknowledged
-                raise DeployError(
-                    f"demo: the broker did not acknowledge {missing} messages within {timeout_s:g} s"
-                )
+                raise DeployError(f"demo: {missing} messages were not acknowledged within {timeout_s:g} s")
             time.sleep(0.02)
         self._client.disconnect()
         self._client.loop_stop()
+        if self._loggers is not None:
+            self._loggers.close()

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -15,12 +15,14 @@ from rich.table import Table
 
 from deploy.demo import count
 from deploy.demo.publisher import CityPublisher
-from deploy.demo.score import Delivery, Detection, delivery, detection, percentiles
+from deploy.demo.score import Delivery, Detection, delivery, detection, percentiles, receipts, together
 from deploy.demo.system import DemoSystem, Plan
 from devices.simulator.faults import AFTERMATH_S
+from devices.simulator.mixed import spoken
 
 _SETTLE_S = 60.0
 _GRACE_S = 120.0
+_RECEIVED_S = 20.0  # a reading stamped with its receipt counts as lost when that comes so many real seconds later
 
 
 @dataclass(slots=True)
@@ -50,8 +52,10 @@ def run(plan: Plan, for_s: float | None, console: Console) -> Result:
         console.print(
             f"broker {system.broker.kind} on port {system.broker.port}, console {url}, files {plan.folder}"
         )
+        if plan.mixed:
+            console.print(f"{spoken(system.city.entries)}; listener for loggers on port {system.logger_port}")
         console.print(f"{plan.devices} devices, {len(system.labels)} faults ahead, {plan.speed:g} x real time")
-        publisher = CityPublisher(system.broker.port, system.city, system.clock, system.start_us)
+        publisher = CityPublisher(system.broker.port, system.city, system.clock, system.start_us, system.loggers())
         worker = threading.Thread(target=publisher.run, args=(for_s, stop), name="city", daemon=True)
         worker.start()
         _watch(system, publisher, worker, console)
@@ -136,14 +140,15 @@ def _count(system: DemoSystem, publisher: CityPublisher, ended_us: int, *, settl
     # When the city stops reporting everything falls silent; that is not its fault.
     alerts = [alert for alert in count.alerts_of(system.settings) if alert.raised_us <= ended_us]
     speed = system.plan.speed
+    kept, sent_us = _delivered(system, publisher)
     latencies = [
         (alert.recorded_us - at) / 1e6 / speed
         for alert in alerts
-        if (at := publisher.published.get((alert.device, alert.raised_us))) is not None
+        if (at := sent_us.get((alert.device, alert.raised_us))) is not None
     ]
     return Result(
         messages=publisher.acknowledged,
-        delivery=delivery(publisher.published, count.stored_rows(system.settings.embedded.path)),
+        delivery=kept,
         detection=detection(
             system.labels,
             [count.noticed(alert) for alert in alerts],
@@ -157,11 +162,24 @@ def _count(system: DemoSystem, publisher: CityPublisher, ended_us: int, *, settl
     )
 
 
+def _delivered(system: DemoSystem, publisher: CityPublisher) -> tuple[Delivery, Mapping[tuple[str, int], int]]:
+    """What became of the readings, and when the one stored for a device at a time was sent."""
+    store = system.settings.embedded.path
+    without_time = system.city.clockless
+    timed = (row for row in count.stored_rows(store) if row[0] not in without_time)
+    kept = delivery(publisher.published, timed)
+    if not without_time:
+        return kept, publisher.published
+    rows = count.stored_values(store, without_time)
+    found = receipts(publisher.clockless, rows, within_us=int(_RECEIVED_S * system.plan.speed * 1e6))
+    return together(kept, found.delivery), {**publisher.published, **found.at_us}
+
+
 def report(result: Result, console: Console) -> None:
     """Print the score."""
     kept, seen = result.delivery, result.detection
     table = Table(title="Score", show_header=False)
-    table.add_row("messages acknowledged by the broker", f"{result.messages:,}")
+    table.add_row("messages acknowledged", f"{result.messages:,}")
     table.add_row("readings published / stored", f"{kept.published:,} / {kept.stored:,}")
     table.add_row("lost / duplicated / never published", f"{kept.lost} / {kept.duplicated} / {kept.strange}")
     table.add_row("quarantined", str(result.quarantined))

@@ -3,13 +3,17 @@
 Pure: lists in, numbers out. A fault counts as detected when an alert of one of its rules, on its device, is raised
 between the fault's begin and `grace_s` after its end. What rises on the device until `aftermath_s` after the end is
 the fault's doing too: a value that springs back is a step. An alert that no fault explains is false.
+
+A reading is known by its device and time. One whose protocol states no time is stored under that of its receipt, so
+it is known by its device and values instead: they must be there as often as sent, received after that and soon.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -116,6 +120,84 @@ def delivery(published: Iterable[tuple[str, int]], stored: Iterable[tuple[str, i
         lost=len(sent - rows.keys()),
         duplicated=sum(count - 1 for count in rows.values()),
         strange=len(rows.keys() - sent),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A reading without a time of its own, acknowledged; `at_us`: city time at which it was handed over."""
+
+    device: str
+    at_us: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored row; `values`: by quantity, where it has one."""
+
+    device: str
+    time_us: int
+    values: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Receipts:
+    """Readings without a time of their own. `at_us`: (device, row's time us) -> city time of sending."""
+
+    delivery: Delivery
+    at_us: dict[tuple[str, int], int]
+
+
+_Known = tuple[str, tuple[tuple[str, float], ...]]
+_DIGITS: Final = 4  # finer than any quantity is shown, coarser than what converting units costs
+
+
+def receipts(sent: Iterable[Sent], stored: Iterable[Row], *, within_us: int) -> Receipts:
+    """Find for each reading sent the one row that it became, at most `within_us` later; a row serves once."""
+    waiting: defaultdict[_Known, list[int]] = defaultdict(list)
+    found: defaultdict[_Known, list[int]] = defaultdict(list)
+    for one in sent:
+        waiting[_known(one.device, one.values)].append(one.at_us)
+    for row in stored:
+        found[_known(row.device, row.values)].append(row.time_us)
+    at_us: dict[tuple[str, int], int] = {}
+    again = strange = 0
+    for known, moments in found.items():
+        pairs = _pairs(sorted(waiting[known]), sorted(moments), within_us) if known in waiting else {}
+        at_us |= {(known[0], moment): at for moment, at in pairs.items()}
+        again += len(moments) - len(pairs) if known in waiting else 0
+        strange += 0 if known in waiting else len(moments)
+    count = sum(map(len, waiting.values()))
+    rows = sum(map(len, found.values()))
+    return Receipts(Delivery(count, rows, count - len(at_us), again, strange), at_us)
+
+
+def _known(device: str, values: Mapping[str, float]) -> _Known:
+    return device, tuple(sorted((name, round(value, _DIGITS)) for name, value in values.items()))
+
+
+def _pairs(sent: Sequence[int], received: Sequence[int], within_us: int) -> dict[int, int]:
+    """Time received -> time sent, both rising: the earliest that can be a pair is one."""
+    pairs: dict[int, int] = {}
+    place = 0
+    for moment in received:
+        while place < len(sent) and moment > sent[place] + within_us:
+            place += 1
+        if place < len(sent) and sent[place] <= moment:
+            pairs[moment] = sent[place]
+            place += 1
+    return pairs
+
+
+def together(one: Delivery, other: Delivery) -> Delivery:
+    """Both counts as one."""
+    return Delivery(
+        one.published + other.published,
+        one.stored + other.stored,
+        one.lost + other.lost,
+        one.duplicated + other.duplicated,
+        one.strange + other.strange,
     )
 
 

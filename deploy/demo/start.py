@@ -18,7 +18,9 @@ _AHEAD_H = 24.0
 _LONGEST_S = 86_400.0  # the demo remembers every reading to compare it with the store
 
 
-def plan_for(folder: Path, *, devices: int, seed: int, speed: float, port: int, for_s: float | None) -> Plan:
+def plan_for(
+    folder: Path, *, devices: int, seed: int, speed: float, port: int, for_s: float | None, mixed: bool = False
+) -> Plan:
     """The plan of one run; DeployError for a speed, a time, a folder or a port that cannot be used.
 
     A fast city begins at ten in the morning of today, a real-time one now.
@@ -43,6 +45,7 @@ def plan_for(folder: Path, *, devices: int, seed: int, speed: float, port: int, 
         hours=hours,
         console_port=port,
         start_us=start_us,
+        mixed=mixed,
     )
 
 

@@ -14,19 +14,22 @@ from typing import Self
 
 import msgspec
 
-from deploy.brokers import LocalBroker, local_broker
+from deploy.brokers import HOST, LocalBroker, free_port, local_broker
 from deploy.clock import Clock
 from deploy.errors import DeployError
+from deploy.logger_pool import LoggerPool, LoggerSettings
 from deploy.roles import LIFELINE
 from deploy.settings import Settings
 from deploy.settings_loader import load
 from deploy.settings_writer import write_settings
 from deploy.wiring import open_database
 from devices.catalog import SqlRegistry
+from devices.codecs import load as load_codecs
 from devices.kinds import load as load_kinds
 from devices.simulator.city import City
 from devices.simulator.example import example
 from devices.simulator.faults import Labelled, schedule
+from devices.simulator.wire import Voices, carried
 from ingest.journal import Journal
 
 _UP_S = 30.0
@@ -35,7 +38,10 @@ _FOUNDING_S = 4.0  # longer than the processor takes to notice a new registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the demo is asked for. `hours`: how far ahead faults are scheduled, in city time."""
+    """What the demo is asked for.
+
+    `hours`: how far ahead faults are scheduled, in city time. `mixed`: devices speak the protocols of the field.
+    """
 
     folder: Path
     devices: int
@@ -44,6 +50,7 @@ class Plan:
     hours: float
     console_port: int
     start_us: int
+    mixed: bool = False
 
 
 class DemoSystem:
@@ -60,6 +67,13 @@ class DemoSystem:
         self.city: City
         self.labels: list[Labelled] = []
         self.start_us = plan.start_us
+        self.logger_port = free_port() if plan.mixed else 0
+
+    def loggers(self) -> LoggerPool | None:
+        """The city's loggers with connections of their own; None in a city that has none."""
+        if not self.logger_port:
+            return None
+        return LoggerPool(LoggerSettings(host=HOST, port=self.logger_port))
 
     def __enter__(self) -> Self:
         self.plan.folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +99,8 @@ class DemoSystem:
             {
                 "data": {"dir": str(plan.folder.resolve() / "data")},
                 "mqtt": {"port": self.broker.port},
+                # What a logger may send in a second it may send in a city's second.
+                "tcp": {"port": self.logger_port, "bind": HOST, "packets_per_s": min(50.0 * speed, 10_000.0)},
                 # A fast city's values are old within a real second: store and show them sooner.
                 "sink": {"every_s": 0.2},
                 "console": {
@@ -110,7 +126,7 @@ class DemoSystem:
         """Found the city in a running system: it begins to report a few real seconds from now."""
         plan, kinds = self.plan, load_kinds()
         self.start_us = self.clock() + int(_FOUNDING_S * plan.speed * 1e6)
-        made = example(kinds, plan.devices, seed=plan.seed, registered_us=self.start_us)
+        made = example(kinds, plan.devices, seed=plan.seed, registered_us=self.start_us, mixed=plan.mixed)
         database = open_database(self.settings)
         SqlRegistry(database).put(made.devices, sites=made.sites, gateways=made.gateways)
         database.dispose()
@@ -120,6 +136,7 @@ class DemoSystem:
             seed=plan.seed,
             from_us=self.start_us,
             to_us=self.start_us + int(plan.hours * 3600e6),
+            carried=carried(Voices(load_codecs()), kinds, made.entries()),
         )
         self.city = City(kinds, made.entries(), seed=plan.seed, start_us=self.start_us, labels=self.labels)
         self._await(lambda: self.status("processor").get("devices") == plan.devices, "the registry taken over")
@@ -140,6 +157,7 @@ class DemoSystem:
         self._await(
             lambda: (
                 bool(self.status("ingest-0").get("connected"))
+                and (not self.logger_port or bool(self.status("ingest-tcp")))
                 and "offset" in self.status("processor")
                 and (self.settings.status_dir / "console.json").exists()
             ),

@@ -103,6 +103,14 @@ class City:
         """Readings per simulated second without faults."""
         return float(sum((1e6 / one.period_us).sum() for one in self._people))
 
+    @property
+    def clockless(self) -> frozenset[str]:
+        """Devices whose protocol states no time: their readings get that of their receipt."""
+        voices = [
+            (entry, voice) for one in self._people for entry, voice in zip(one.entries, one.voices, strict=True)
+        ]
+        return frozenset(entry.id for entry, voice in voices if voice is not None and not voice.resolution_us)
+
     def emissions(self, from_us: int, to_us: int) -> Iterator[Emission]:
         """What is due in [from_us, to_us), by time; call it for adjoining spans, in order."""
         step = max(_MS, int(_SLICE_ROWS / max(self.rate_per_s, 1e-9) * 1e6) // _MS * _MS)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from devices.fleet import Entry
 from devices.registry import Departments, Device, Gateway, Site
+from devices.simulator.mixed import speech
 from devices.spec import Kind
 
 DISTRICT: Final = "990100"
@@ -53,15 +54,26 @@ def example(
     seed: int,
     registered_us: int = 0,
     cadence_s: float | None = None,
+    mixed: bool = False,
 ) -> Example:
     """A city of `count` devices over all `kinds`, at least one of each as far as `count` reaches.
 
-    `cadence_s` overrides every kind's own reporting period.
+    `cadence_s` overrides every kind's own reporting period. `mixed`: every device speaks a protocol of the field and
+    for itself; otherwise all speak our JSON, some of them through gateways.
     """
     city = Example([], [], [])
     for name, number in _numbers(kinds, count).items():
-        _add_kind(city, kinds[name], number, random.Random(f"{seed}|{name}"), registered_us, cadence_s)
+        chance = random.Random(f"{seed}|{name}")
+        behind = 0 if mixed else int(number * _BEHIND_GATEWAYS) // _CHILDREN * _CHILDREN
+        _add_kind(city, kinds[name], number, chance, registered_us, cadence_s, behind)
+    if mixed:
+        city.devices[:] = [_speaking(device, int(device.id.rpartition("-")[2])) for device in city.devices]
     return city
+
+
+def _speaking(device: Device, serial: int) -> Device:
+    said = speech(device.kind, serial)
+    return replace(device, codec=said.codec, model=said.model, address=said.address, settings=said.settings)
 
 
 def _numbers(kinds: Mapping[str, Kind], count: int) -> dict[str, int]:
@@ -77,9 +89,15 @@ def _numbers(kinds: Mapping[str, Kind], count: int) -> dict[str, int]:
 
 
 def _add_kind(
-    city: Example, kind: Kind, number: int, chance: random.Random, registered_us: int, cadence_s: float | None
+    city: Example,
+    kind: Kind,
+    number: int,
+    chance: random.Random,
+    registered_us: int,
+    cadence_s: float | None,
+    behind: int,
 ) -> None:
-    behind = int(number * _BEHIND_GATEWAYS) // _CHILDREN * _CHILDREN
+    """Add `number` devices of `kind`, the first `behind` of them at gateways."""
     for serial in range(1, number + 1):
         street = chance.randrange(len(_STREETS))
         grid = f"{DISTRICT}{street + 1:03d}{chance.randrange(1, 5):03d}{chance.randrange(1, 13):03d}"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,7 +75,7 @@ def schedule(
     to_us: int,
     share: float = 0.1,
     cadence_s: Mapping[str, float] | None = None,
-    carried: Mapping[str, Set[str]] | None = None,
+    carried: Mapping[str, AbstractSet[str]] | None = None,
 ) -> list[Labelled]:
     """A fault for about `share` of the devices of each kind, one per device, by start.
 
@@ -100,7 +101,7 @@ def schedule(
     return sorted(labels, key=lambda label: (label.start_us, label.device))
 
 
-def tells(kind: Kind, fault: Fault, carried: Set[str]) -> bool:
+def tells(kind: Kind, fault: Fault, carried: AbstractSet[str]) -> bool:
     """Whether a device that reports only the quantities `carried` shows `fault`: all that its rules look at."""
     if not fault.rules:
         return any(effect.quantity in carried for effect in fault.effects)

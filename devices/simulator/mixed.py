@@ -1,0 +1,57 @@
+"""What the devices of the example city speak when it is mixed: each kind what the field speaks.
+
+From: `devices.simulator.example`. To: the registry, as codec, model, address and settings. All addresses are invented.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from devices.fleet import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speech:
+    """One protocol as the registry states it. `address`: a format of the device's serial number."""
+
+    codec: str
+    model: str = ""
+    address: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Devices of one kind take turns.
+SPEECHES: Final[Mapping[str, tuple[Speech, ...]]] = {
+    # A maker's tilt sensor, and one that the network server decodes for us, with water level and shocks.
+    "manhole_cover": (
+        Speech(codec="chirpstack", model="EM320-TILT", address="02a1{:012x}"),
+        Speech(codec="chirpstack", address="02a2{:012x}"),
+    ),
+    "heat_meter": (
+        Speech(codec="cjt188", address="00111100{:06d}"),
+        Speech(codec="mbus", address="66{:06d}"),
+    ),
+}
+_DEFAULT: Final = (Speech(codec="json"),)
+
+
+def speech(kind: str, serial: int) -> Speech:
+    """What the device number `serial` of `kind` speaks; our JSON for a kind that has nothing here."""
+    turns = SPEECHES.get(kind, _DEFAULT)
+    turn = turns[serial % len(turns)]
+    return Speech(
+        codec=turn.codec, model=turn.model, address=turn.address.format(serial), settings=dict(turn.settings)
+    )
+
+
+def spoken(entries: Iterable[Entry]) -> str:
+    """How many devices speak what, for a person.
+
+    >>> spoken([Entry("HM-1", "heat_meter", codec="mbus"), Entry("HM-2", "heat_meter", codec="mbus")])
+    '2 mbus'
+    """
+    counts = Counter(entry.codec or "json" for entry in entries)
+    return ", ".join(f"{count} {codec}" for codec, count in counts.most_common())
