@@ -35,6 +35,12 @@ _COUNTERS = {
     "commits": "Group commits of the journal",
     "bytes": "Payload bytes received",
     "reconnects": "Times the broker link was made again",
+    "unrecorded": "Refused packets that were counted only: too many at once",
+    "turned_away": "Connections of loggers above a limit",
+    "closed_by_us": "Connections of loggers closed for what they did or did not",
+    "taken_over": "Connections closed because the same logger connected anew",
+    "slowed": "Times a connection sent more than it may and was read more slowly",
+    "requests": "Requests to loggers",
     "oversized": "Messages above the size bound",
     "deliveries": "Deliveries the pipeline has read",
     "rows": "Readings that came out of decoding",
@@ -48,6 +54,8 @@ _COUNTERS = {
 }
 _GAUGES = {
     "connected": "1 while the broker link is up",
+    "connections": "Connections of loggers that are open",
+    "loggers": "Loggers that are connected and known",
     "offset": "Journal offset the pipeline has reached",
     "journal_next": "Journal offset the next delivery gets",
     "journal_full": "1 while the journal has no space and nothing is acknowledged",

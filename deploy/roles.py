@@ -33,13 +33,16 @@ _PR_SET_PDEATHSIG = 1
 
 def role_names(settings: Settings) -> tuple[str, ...]:
     """The roles of one machine, in the order they start."""
-    return ("processor", *(f"ingest-{index}" for index in range(settings.run.ingest_workers)), "sender", "console")
+    workers = (f"ingest-{index}" for index in range(settings.run.ingest_workers))
+    listener = ("ingest-tcp",) if settings.tcp.port else ()
+    return ("processor", *workers, *listener, "sender", "console")
 
 
 def find(role: str) -> Role:
     """What runs for `role`; SupervisorError for a role there is not."""
     table: Mapping[str, Callable[[], Role]] = {
         "processor": _processor,
+        "ingest-tcp": _listener,
         "sender": _sender,
         "console": _console,
         "health": _health,
@@ -48,7 +51,7 @@ def find(role: str) -> Role:
     if kind == "ingest" and index.isdigit():
         return _ingest(int(index))
     if role not in table:
-        names = "processor, ingest-0 (-1, ...), sender, console, health"
+        names = "processor, ingest-0 (-1, ...), ingest-tcp, sender, console, health"
         raise SupervisorError(f"role {role}: expected one of {names}; nothing was started")
     return table[role]()
 
@@ -67,6 +70,12 @@ def _processor() -> Role:
     from deploy.wiring import run_processor  # noqa: PLC0415
 
     return run_processor
+
+
+def _listener() -> Role:
+    from deploy.wiring import run_loggers  # noqa: PLC0415
+
+    return run_loggers
 
 
 def _sender() -> Role:
@@ -94,6 +103,8 @@ def run_role(role: str, settings: Settings) -> None:
     """Run `role` in this process until it is told to stop; SupervisorError if it already runs elsewhere."""
     run = find(role)
     known = (*role_names(settings), "health")
+    if role == "ingest-tcp" and role not in known:
+        raise SupervisorError("role ingest-tcp: expected tcp.port to be set, it is 0; nothing was started")
     if role not in known:
         # A worker beyond the configured number would share nothing and receive everything again.
         raise SupervisorError(

@@ -18,6 +18,8 @@ from deploy.errors import SettingsError
 from deploy.secrecy import MASK, is_secret, mask_text
 from ingest.journal import JournalSettings
 from ingest.mqtt_settings import MqttSettings
+from ingest.rules import TopicSettings
+from ingest.tcp_settings import TcpSettings
 from ingest.timeseries.settings import EmbeddedSettings, InfluxSettings
 from ingest.timeseries.sink import SinkSettings
 from processors.engines.local import EngineSettings
@@ -129,6 +131,8 @@ class Settings:
 
     data: DataSettings = field(default_factory=DataSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
+    topics: TopicSettings = field(default_factory=TopicSettings)
+    tcp: TcpSettings = field(default_factory=TcpSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     sink: SinkSettings = field(default_factory=SinkSettings)
@@ -157,6 +161,11 @@ class Settings:
     def socket_path(self) -> Path:
         """Where the processor answers reads of the embedded store."""
         return self.data.dir / "store.sock"
+
+    @property
+    def desk_path(self) -> Path:
+        """Where the TCP listener takes requests to loggers."""
+        return self.data.dir / "loggers.sock"
 
     @property
     def snapshot_dir(self) -> Path:

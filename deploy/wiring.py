@@ -87,11 +87,46 @@ def run_ingest(settings: Settings, index: int, stop: threading.Event) -> None:
         journal.close()
 
 
+def run_loggers(settings: Settings, stop: threading.Event) -> None:
+    """HJ 212 loggers over TCP to journal, each packet answered after its commit."""
+    from deploy.storelink import store_socket  # noqa: PLC0415  it pulls in every layer
+    from devices.catalog import SqlRegistry  # noqa: PLC0415
+    from ingest.tcp_listener import run_listener  # noqa: PLC0415
+    from ingest.tcp_loggers import Loggers  # noqa: PLC0415
+    from ingest.tcp_stats import TcpStats  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        database = open_database(settings)
+        stack.callback(database.dispose)
+        loggers = Loggers(SqlRegistry(database))
+        loggers.refresh()  # before anybody connects: nobody is turned away for want of the table
+        journal = Journal(settings.journal_path, settings.journal)
+        stack.callback(journal.close)
+        status = StatusWriter("ingest-tcp", settings.status_dir)
+        stack.callback(status.close)
+
+        def report(stats: TcpStats) -> None:
+            fields: dict[str, Any] = stats.as_dict()
+            status.update(**fields)
+
+        run_listener(
+            settings.tcp,
+            journal,
+            loggers,
+            stop,
+            now=Clock(settings.clock),
+            desk=store_socket(settings.desk_path),
+            report=report,
+        )
+
+
 def _shared(settings: Settings) -> MqttSettings:
-    """The broker link; several workers share one group, or each would receive everything."""
-    if settings.run.ingest_workers > 1 and not settings.mqtt.share_group:
-        return replace(settings.mqtt, share_group="undercity")
-    return settings.mqtt
+    """The broker link, with the topics of every rule; several workers share one group, or each would receive all."""
+    wanted = dict.fromkeys((*settings.mqtt.subscriptions, *settings.topics.filters()))
+    mqtt = replace(settings.mqtt, subscriptions=tuple(wanted))
+    if settings.run.ingest_workers > 1 and not mqtt.share_group:
+        return replace(mqtt, share_group="undercity")
+    return mqtt
 
 
 def _retire(settings: Settings, mqtt: MqttSettings, journal: Journal, clock: Clock) -> None:

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def run(
     config: ConfigOption = None,
     role: Annotated[
-        str, typer.Option(help="Run this role alone: processor, ingest-0, sender, console or health.")
+        str, typer.Option(help="Run this role alone: processor, ingest-0, ingest-tcp, sender, console or health.")
     ] = "",
 ) -> None:
     """Run the system until Ctrl-C or SIGTERM."""
