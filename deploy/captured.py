@@ -135,7 +135,9 @@ def _tidied(content: bytes) -> bytes:
     """The text without what an editor did to it: a byte order mark, a lost, doubled or escaped line end."""
     content = content.removeprefix(b"\xef\xbb\xbf")
     start = content.lstrip()
-    return _LINE_END.sub(_line_end, start) if start.startswith(b"##") else content
+    if not start.startswith(b"##"):
+        return content
+    return _LINE_END.sub(_line_end, start + b"\n")
 
 
 def _line_end(run: re.Match[bytes]) -> bytes:
