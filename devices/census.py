@@ -128,8 +128,8 @@ def read(
     """Read a census file; RegistryError when the file as a whole cannot be used, and then nothing was."""
     text, encoding = _text(content)
     census = Census(encoding)
-    names = {name: name for name in kinds} | {kind.label.zh: name for name, kind in kinds.items()}
-    names |= {kind.label.en.lower(): name for name, kind in kinds.items()}
+    names = dict(kinds) | {kind.label.zh: kind for kind in kinds.values()}
+    names |= {kind.label.en.lower(): kind for kind in kinds.values()}
     first_line: dict[str, int] = {}
     known_codecs = codecs if codecs is not None else load()
     for row in _rows(text, census):
@@ -257,7 +257,7 @@ def _heading(cells: Sequence[str], census: Census) -> list[str]:
 
 def _device(
     cells: Mapping[str, str],
-    kinds: Mapping[str, str],
+    kinds: Mapping[str, Kind],
     codecs: Mapping[str, Codec],
     registered_us: int,
     layout: CodeLayout,
@@ -272,7 +272,7 @@ def _device(
     kind = _one_of(get("kind", ""), kinds, "kind")
     if get("component_code"):
         parse_component(cells["component_code"], layout)
-    settings = _settings(cells, codecs)
+    settings = _settings(cells, codecs, kind)
     site = Site(
         id=get("site") or device,
         name=get("site_name", ""),
@@ -282,7 +282,7 @@ def _device(
     )
     return Device(
         id=device,
-        kind=kind,
+        kind=kind.name,
         site=site.id,
         gateway=check_id(cells["gateway"], "gateway") if get("gateway") else "",
         component_code=get("component_code", ""),
@@ -300,7 +300,7 @@ def _device(
     ), site
 
 
-def _settings(cells: Mapping[str, str], codecs: Mapping[str, Codec]) -> dict[str, Any]:
+def _settings(cells: Mapping[str, str], codecs: Mapping[str, Codec], kind: Kind) -> dict[str, Any]:
     """The device's dialect, understood by its codec; a mask stands for a secret that the registry has."""
     name = cells.get("codec", "")
     if name and name not in codecs:
@@ -309,7 +309,7 @@ def _settings(cells: Mapping[str, str], codecs: Mapping[str, Codec]) -> dict[str
     if settings and not name:
         raise RegistryError("settings: expected a codec beside them, which says what they mean; not taken")
     if settings:
-        codecs[name].check({key: value for key, value in settings.items() if value != dialect.MASK})
+        dialect.check(settings, codecs[name], kind)
     return settings
 
 

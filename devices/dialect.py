@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
+from devices.codecs import Codec
 from devices.errors import RegistryError
+from devices.spec import Kind
+from devices.units import UNITS
 
 SECRETS: Final = frozenset({"password", "sm4_key"})
 MASK: Final = "***"
@@ -43,6 +46,37 @@ def parse(text: str) -> dict[str, Any]:
         raise RegistryError(
             f'settings: expected a JSON object such as {{"crc": "modbus"}}, got {error}; not taken'
         ) from None
+
+
+def check(settings: Mapping[str, Any], codec: Codec, kind: Kind) -> None:
+    """RegistryError when `codec` does not understand `settings`, or `fields` names what `kind` does not have.
+
+    Common to all codecs: `clock`, `device` (its own time counts) or `received` (ours does, for clocks nobody keeps);
+    `fields`, the device's own names: `{"a34041-Rtd": "fume_mgm3", "Ai1": "fan_a:mA"}`.
+    """
+    codec.check({name: value for name, value in settings.items() if value != MASK})
+    clock = settings.get("clock", "device")
+    if clock not in ("device", "received"):
+        raise RegistryError(f"settings: clock: expected device or received, got {clock!a:.40}; not taken")
+    fields = settings.get("fields", {})
+    if not isinstance(fields, dict) or not all(isinstance(wanted, str) for wanted in fields.values()):
+        raise RegistryError(
+            'settings: fields: expected an object of names such as {"Ai1": "fan_a:mA"}, got others; not taken'
+        )
+    names = {quantity.name: quantity.unit for quantity in kind.quantities}
+    for name, wanted in fields.items():
+        quantity, _, stated = wanted.partition(":")
+        if quantity not in names:
+            raise RegistryError(
+                f"settings: fields: {name!a:.80}: expected a quantity of {kind.name} ({', '.join(names)}), "
+                f"got {quantity!a:.80}; not taken"
+            )
+        own = UNITS[names[quantity]]
+        if stated and (stated not in UNITS or UNITS[stated].dimension != own.dimension):
+            raise RegistryError(
+                f"settings: fields: {name!a:.80}: expected a unit that becomes {names[quantity]}, "
+                f"got {stated!a:.40}; not taken"
+            )
 
 
 def unmasked(settings: Mapping[str, Any], known: Mapping[str, Any], device: str) -> dict[str, Any]:

@@ -236,3 +236,54 @@ def test_a_hot_entry_equals_the_devices_own() -> None:
     assert registry.device("WP-1") == device
     with engine.connect() as connection:
         assert connection.scalar(select(DEVICE.c.calibration)) == '{"pressure_kpa":[1.02,-3.0]}'
+
+
+SPOKEN = "设备编号,类型,编码格式,型号,通信地址,协议参数\n"
+
+
+def test_what_a_device_speaks_comes_with_it_and_goes_out_again(registry: SqlRegistry) -> None:
+    census = parse(SPOKEN + 'MC-1,窨井盖,json,EM320-TILT,24E124,"{""fields"": {""a"": ""tilt_deg""}}"\n')
+    assert not census.problems
+    (device,) = census.devices
+    assert (device.codec, device.model, device.address) == ("json", "EM320-TILT", "24E124")
+    assert device.settings == {"fields": {"a": "tilt_deg"}}
+    put(registry, census)
+    assert registry.device("MC-1") == device
+    (entry,) = registry.entries()
+    assert (entry.model, entry.address, entry.settings) == ("EM320-TILT", "24E124", device.settings)
+    again = read("".join(write(registry.devices(), registry.sites())).encode(), load())
+    assert again.devices[0].settings == device.settings
+    assert again.devices[0].address == "24E124"
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("MC-1,窨井盖,,,,{}x", "expected a JSON object"),
+        ('MC-1,窨井盖,,,,"{""clock"": ""received""}"', "expected a codec beside them"),
+        ('MC-1,窨井盖,json,,,"{""crc"": ""modbus""}"', "expected settings among clock, fields, got 'crc'"),
+        ('MC-1,窨井盖,json,,,"{""clock"": ""mine""}"', "expected device or received"),
+        ('MC-1,窨井盖,json,,,"{""fields"": {""a"": ""cod_mgl""}}"', "expected a quantity of manhole_cover"),
+        ('MC-1,窨井盖,json,,,"{""fields"": {""a"": ""tilt_deg:kPa""}}"', "expected a unit that becomes deg"),
+        ('MC-1,窨井盖,json,,,"{""fields"": [1]}"', "expected an object of names"),
+        ("MC-1,窨井盖,nonsense,,,", "codec nonsense: expected one of"),
+        ("MC-1,窨井盖,json,,a b,", "printable ASCII"),
+    ],
+)
+def test_a_dialect_that_nobody_understands_is_refused(cells: str, reason: str) -> None:
+    (problem,) = parse(SPOKEN + cells + "\n").problems
+    assert reason in problem.reason
+
+
+def test_a_secret_goes_out_masked_and_comes_back_as_it_was(registry: SqlRegistry) -> None:
+    registry.put([Device(id="SI-1", kind="sewage_inflow", codec="hj212", settings={"password": "123456"})])
+    text = "".join(write(registry.devices(), registry.sites()))
+    assert "123456" not in text
+    census = read(text.encode(), load())
+    put(registry, census)
+    assert registry.device("SI-1").settings == {"password": "123456"}
+
+
+def test_a_mask_without_a_known_secret_is_refused(registry: SqlRegistry) -> None:
+    with pytest.raises(RegistryError, match="expected the secret itself"):
+        registry.put([Device(id="SI-1", kind="sewage_inflow", codec="hj212", settings={"password": "***"})])
