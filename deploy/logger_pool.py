@@ -156,7 +156,8 @@ class _Logger:
                     writer.write(packet.payload)
             await writer.drain()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _POLL_S)
+                async with asyncio.timeout(_POLL_S):
+                    await self._wake.wait()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while True:

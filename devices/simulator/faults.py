@@ -102,11 +102,14 @@ def schedule(
 
 
 def tells(kind: Kind, fault: Fault, carried: AbstractSet[str]) -> bool:
-    """Whether a device that reports only the quantities `carried` shows `fault`: all that its rules look at."""
-    if not fault.rules:
-        return any(effect.quantity in carried for effect in fault.effects)
-    return all(
-        use.quantity is None or use.quantity.name in carried for use in kind.detectors if use.rule in fault.rules
+    """Whether a device that reports only the quantities `carried` shows `fault`: to one of its rules at least."""
+    shown = {effect.quantity for effect in fault.effects} & carried
+    if fault.silent or not fault.rules:
+        return fault.silent or bool(shown)
+    return any(
+        use.quantity is not None and use.quantity.name in shown
+        for use in kind.detectors
+        if use.rule in fault.rules
     )
 
 

@@ -89,7 +89,11 @@ class Voice:
             return None
         payload = self.codec.encode((wire,), self.context(sample.time_us))
         if self.resolution_us:
-            return Said(payload, sample.time_us, sample.values)
+            return Said(
+                payload,
+                sample.time_us,
+                {name: sample.values[name] for name in self.words if name in sample.values},
+            )
         (heard,) = self.codec.decode(payload, self.context(sample.time_us))
         return Said(payload, None, self.understood(heard))
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from deploy.demo.score import Noticed, delivery, detection, percentiles
+from deploy.demo.score import Noticed, Row, Sent, delivery, detection, percentiles, receipts
 from devices.simulator.faults import Labelled
 
 S = 1_000_000
@@ -50,3 +50,42 @@ def test_lost_duplicated_and_strange_rows_are_told_apart():
 def test_no_latencies_have_no_percentiles():
     assert percentiles([]) is None
     assert percentiles([1.0, 1.0, 3.0]) == (1.0, 2.96)
+
+
+def sent(at_s: int, value: float, device: str = "WP-1") -> Sent:
+    return Sent(device, at_s * S, {"pressure_kpa": value})
+
+
+def row(at_s: float, value: float, device: str = "WP-1") -> Row:
+    return Row(device, int(at_s * S), {"pressure_kpa": value})
+
+
+def counted(messages: list[Sent], rows: list[Row]) -> tuple[int, int, int, int]:
+    result = receipts(messages, rows, within_us=20 * S).delivery
+    return result.published, result.lost, result.duplicated, result.strange
+
+
+def test_readings_without_a_time_are_found_again_by_their_values_after_they_were_sent():
+    messages = [sent(0, 410.1), sent(60, 409.8), sent(120, 410.1)]
+    rows = [row(0.1, 410.1), row(60.2, 409.80000000000001), row(120.1, 410.1)]
+    found = receipts(messages, rows, within_us=20 * S)
+    assert counted(messages, rows) == (3, 0, 0, 0)
+    assert found.at_us == {("WP-1", 100_000): 0, ("WP-1", 60_200_000): 60 * S, ("WP-1", 120_100_000): 120 * S}
+
+
+def test_a_lost_reading_is_not_made_good_by_another_that_came_twice():
+    messages = [sent(0, 410.1), sent(60, 409.8)]
+    assert counted(messages, [row(0.1, 410.1), row(0.2, 410.1)]) == (2, 1, 1, 0)
+
+
+def test_a_row_from_before_the_sending_or_long_after_it_or_of_another_device_does_not_count():
+    assert counted([sent(60, 410.1)], [row(59.9, 410.1)]) == (1, 1, 1, 0)
+    assert counted([sent(60, 410.1)], [row(80.1, 410.1)]) == (1, 1, 1, 0)
+    assert counted([sent(60, 410.1)], [row(60.1, 410.1, "WP-2")]) == (1, 1, 0, 1)
+
+
+def test_a_value_that_repeats_counts_as_often_as_it_was_sent():
+    messages = [sent(at, 5.0) for at in range(0, 50, 10)]
+    assert counted(messages, [row(at + 0.1, 5.0) for at in range(0, 50, 10)]) == (5, 0, 0, 0)
+    assert counted(messages, [row(at + 0.1, 5.0) for at in range(0, 40, 10)]) == (5, 1, 0, 0)
+    assert counted(messages, [row(at + 0.1, 5.0) for at in (0, 10, 10.5, 20, 30, 40)]) == (5, 0, 1, 0)
