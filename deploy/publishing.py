@@ -1,6 +1,7 @@
 """Drives any MQTT broker with a simulated city: paced by the city's time, QoS 1, bounded in flight.
 
-From: `devices.simulator`. To: a broker. What counts is what the broker acknowledged.
+From: `devices.simulator`. To: a broker, and a listener for devices with a connection of their own where one is named.
+What counts is what they acknowledged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from deploy.errors import DeployError
+from deploy.logger_pool import LoggerPool
 from devices.simulator.city import City, Emission
+from devices.simulator.wire import Channel
 
 _SPAN_US: Final = 60_000_000
 
@@ -64,10 +67,14 @@ class Published:
 
 
 class Publisher:
-    """One MQTT v5 session that speaks for a whole city; reconnects by itself, sending again what was not confirmed."""
+    """One MQTT v5 session that speaks for a whole city; reconnects by itself, sending again what was not confirmed.
 
-    def __init__(self, settings: PublishSettings) -> None:
+    `loggers`: connections for devices that use no broker; without them these publish like all others.
+    """
+
+    def __init__(self, settings: PublishSettings, loggers: LoggerPool | None = None) -> None:
         self._settings = settings
+        self._loggers = loggers
         self._free = threading.BoundedSemaphore(settings.window)
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -122,6 +129,8 @@ class Publisher:
             time.sleep(0.01)
         self._client.disconnect()
         self._client.loop_stop()
+        if self._loggers is not None:
+            self._loggers.close()
         return self.result
 
     def _publish(self, emission: Emission) -> None:
@@ -133,7 +142,10 @@ class Publisher:
             )
         self.result.messages += 1
         self.result.readings += emission.readings
-        self._client.publish(emission.topic, emission.payload, qos=1)
+        if emission.channel is Channel.TCP and self._loggers is not None:
+            self._loggers.send(emission.address, emission.payload, self._confirmed)
+        else:
+            self._client.publish(emission.topic, emission.payload, qos=1)
 
     def _connected(self, _client: object, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         self._refusal = f"refused us: {reason}" if reason.is_failure else ""
@@ -145,6 +157,11 @@ class Publisher:
                 self.result.refused += 1  # as by an ACL: the broker has it and drops it
             else:
                 self.result.acknowledged += 1
+        self._free.release()
+
+    def _confirmed(self) -> None:
+        with self._lock:
+            self.result.acknowledged += 1
         self._free.release()
 
 

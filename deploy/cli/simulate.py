@@ -39,8 +39,14 @@ def simulate(  # noqa: PLR0917  each parameter is an option with a name
     password_env: Annotated[str, typer.Option("--password-env", help="Variable that holds the password.")] = "",
     tls_ca: Annotated[Path | None, typer.Option("--tls-ca", help="CA certificate; turns TLS on.")] = None,
     client_id: Annotated[str, typer.Option("--client-id", help="MQTT client id.")] = "undercity-simulate",
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="The example city speaks the field's protocols instead of our JSON.")
+    ] = False,
+    loggers: Annotated[
+        str, typer.Option("--loggers", help="HOST:PORT for HJ 212 devices; without it they use the broker too.")
+    ] = "",
 ) -> None:
-    """Publish a simulated city at QoS 1; exit code 1 unless the broker acknowledged all of it.
+    """Publish a simulated city at QoS 1; exit code 1 unless all of it was acknowledged.
 
     Time stamps are the city's: it starts now, and with a speed above 1 it runs ahead of the clock, so only a
     system under the same clock (the demo) will believe it. A rate sets every device's reporting period instead.
@@ -48,13 +54,17 @@ def simulate(  # noqa: PLR0917  each parameter is an option with a name
     import threading  # noqa: PLC0415  quick help needs no layers
 
     from deploy.durations import seconds  # noqa: PLC0415
+    from deploy.logger_pool import LoggerPool, LoggerSettings  # noqa: PLC0415
     from deploy.publishing import Publisher  # noqa: PLC0415
     from deploy.signals import passed_on  # noqa: PLC0415
 
     stop = threading.Event()
-    publisher = Publisher(_settings(broker, username, password_env, tls_ca, client_id))
+    settings = _settings(broker, username, password_env, tls_ca, client_id)
+    listener = _address(loggers, "--loggers") if loggers else None
     for_s = seconds(lasts, "--for") if lasts else None
-    start_us, city = _city(database, devices, rate, seed, faults, (for_s or 86_400.0) * speed)
+    start_us, city = _city(database, devices, rate, seed, faults, (for_s or 86_400.0) * speed, mixed=mixed)
+    pool = LoggerPool(LoggerSettings(host=listener[0], port=listener[1])) if listener else None
+    publisher = Publisher(settings, pool)
     publisher.open()
     print(
         f"{len(city.entries)} devices, {city.rate_per_s * speed:.1f} readings/s, {len(city.labels)} faults; seed {seed}"
@@ -81,15 +91,13 @@ def _settings(
     from deploy.errors import DeployError  # noqa: PLC0415
     from deploy.publishing import PublishSettings  # noqa: PLC0415
 
-    host, _, port = broker.rpartition(":")
-    if not host or not port.isdigit():
-        raise DeployError(f"--broker {broker}: expected HOST:PORT, such as 127.0.0.1:1883; nothing was published")
+    host, port = _address(broker, "--broker")
     password = os.environ.get(password_env, "") if password_env else ""
     if password_env and not password:
         raise DeployError(f"--password-env {password_env}: the variable is not set; nothing was published")
     return PublishSettings(
-        host=host.strip("[]"),
-        port=int(port),
+        host=host,
+        port=port,
         username=username,
         password=password,
         tls_ca=tls_ca,
@@ -97,17 +105,30 @@ def _settings(
     )
 
 
-def _city(database: str, count: int, rate: float, seed: int, faults: float, lasts_s: float) -> tuple[int, City]:
+def _address(text: str, option: str) -> tuple[str, int]:
+    from deploy.errors import DeployError  # noqa: PLC0415
+
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise DeployError(f"{option} {text}: expected HOST:PORT, such as 127.0.0.1:1883; nothing was published")
+    return host.strip("[]"), int(port)
+
+
+def _city(
+    database: str, count: int, rate: float, seed: int, faults: float, lasts_s: float, *, mixed: bool
+) -> tuple[int, City]:
     import time  # noqa: PLC0415
 
+    from devices.codecs import load as load_codecs  # noqa: PLC0415
     from devices.kinds import load  # noqa: PLC0415
     from devices.simulator.city import City  # noqa: PLC0415
     from devices.simulator.example import example  # noqa: PLC0415
     from devices.simulator.faults import schedule  # noqa: PLC0415
+    from devices.simulator.wire import Voices, carried  # noqa: PLC0415
 
     kinds = load()
     start_us = time.time_ns() // 1000
-    entries = _registered(database) if database else example(kinds, count, seed=seed).entries()
+    entries = _registered(database) if database else example(kinds, count, seed=seed, mixed=mixed).entries()
     if rate:
         entries = [_paced(entry, len(entries) / rate) for entry in entries]
     by_kind: dict[str, list[str]] = {}
@@ -122,6 +143,7 @@ def _city(database: str, count: int, rate: float, seed: int, faults: float, last
         to_us=start_us + int(lasts_s * 1e6),
         share=faults,
         cadence_s=cadences,
+        carried=carried(Voices(load_codecs()), kinds, entries),
     )
     return start_us, City(kinds, entries, seed=seed, start_us=start_us, labels=labels)
 
