@@ -23,6 +23,7 @@ from devices.registry import Device, Site
 from devices.spec import Kind
 from ingest.timeseries.ports import History, Latest, TimeSeriesStore
 from processors.alerts.book import AlertBook
+from processors.presence import PresenceBook
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine as Database
@@ -36,7 +37,7 @@ def console_app(settings: Settings, database: Database) -> Starlette:
     return create_app(
         Readings(_reader(settings)),
         book,
-        Registry(SqlRegistry(database), load_kinds()),
+        Registry(SqlRegistry(database), PresenceBook(database), load_kinds()),
         Heartbeats(settings),
         settings.console,
         Clock(settings.clock),
@@ -77,8 +78,9 @@ class Readings:
 class Registry:
     """The registry, to read; looked at again when its revision moved. Safe from any thread."""
 
-    def __init__(self, registry: SqlRegistry, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, registry: SqlRegistry, presence: PresenceBook, kinds: Mapping[str, Kind]) -> None:
         self._registry = registry
+        self._presence = presence
         self._kinds = kinds
         self._lock = threading.Lock()
         self._fleet: Fleet | None = None
@@ -122,6 +124,9 @@ class Registry:
             grid_cell=found.grid,
             component_code=found.component_code,
             codec=found.codec,
+            model=found.model,
+            wire_address=found.address,
+            presence=self._presence.of(found.id),
             cadence_s=found.cadence_s or (kind.cadence_s if kind else 0.0),
             registered_us=found.registered_us,
         )

@@ -32,6 +32,7 @@ from processors.alerts.marks import marks
 from processors.engines.snapshots import SnapshotFolder
 from processors.findings import Finding
 from processors.pipeline import Pipeline
+from processors.presence import PresenceBook
 
 log = structlog.get_logger(__name__)
 _IDLE_S = 0.004  # how long the processor waits for the next commit; a tenth of the alert budget
@@ -78,6 +79,7 @@ class Processor:
             settings=settings.engine,
             stored_upto=store.cursor(),
             rules=settings.topics.all(),
+            on_presence=PresenceBook(database).note,
         )
         self._status = StatusWriter("processor", settings.status_dir)
         stack.callback(self._status.close)

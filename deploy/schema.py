@@ -21,11 +21,18 @@ import devices.tables
 import ingest.quarantine_tables
 import processors.alerts.tables
 import processors.notify.tables
+import processors.presence
 from deploy.errors import SchemaError
 from devices.database import METADATA, connect, parsed
 
 # Importing them declares their tables on METADATA.
-DECLARED: Final = (devices.tables, ingest.quarantine_tables, processors.alerts.tables, processors.notify.tables)
+DECLARED: Final = (
+    devices.tables,
+    ingest.quarantine_tables,
+    processors.alerts.tables,
+    processors.notify.tables,
+    processors.presence,
+)
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _LOCK: Final = 0x756E6465  # any number, the same in every process of ours
 

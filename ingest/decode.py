@@ -68,9 +68,13 @@ class Timeline:
 
 
 class Presence(NamedTuple):
-    """What a protocol with births and deaths says of a sender: `device` is registered, `kind` empty if it is not."""
+    """What a protocol with births and deaths says of a sender: `device` is registered, `kind` empty if it is not.
+
+    `at_us`: when it came, UTC microseconds by our clock.
+    """
 
     offset: int
+    at_us: int
     device: str
     kind: str
     online: bool
@@ -234,7 +238,7 @@ class Decoder:
         refused = []
         for part, sample in enumerate(samples):
             if sample.states is not None and "online" in sample.states:
-                presence.append(self._presence(offset, sample, route))
+                presence.append(self._presence(offset, delivery.received_us, sample, route))
                 if not sample.values:
                     continue
             reason = self._sample(offset, delivery.received_us, sample, route, rows)
@@ -254,14 +258,14 @@ class Decoder:
         delivery = Delivery(cut.topic, cut.sample, received_us)
         return _refuse(offset, 0, delivery, len(cut.sample), cut.reason, route)._replace(size=cut.size)
 
-    def _presence(self, offset: int, sample: Sample, route: Route) -> Presence:
+    def _presence(self, offset: int, at_us: int, sample: Sample, route: Route) -> Presence:
         assert sample.states is not None  # noqa: S101  asked before
         found = self._router.whose(sample, route)
         online = sample.states["online"] == "true"
         if isinstance(found, str):
-            return Presence(offset, sample.device, "", online)
+            return Presence(offset, at_us, sample.device, "", online)
         fleet, row = found
-        return Presence(offset, fleet.ids[row], fleet.kind.name, online)
+        return Presence(offset, at_us, fleet.ids[row], fleet.kind.name, online)
 
     def _sample(
         self, offset: int, received_us: int, sample: Sample, route: Route, rows: dict[str, _Rows]

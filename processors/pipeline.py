@@ -19,7 +19,7 @@ from devices.codecs import Codec
 from devices.fleet import Entry, Fleet, build
 from devices.readings import Batch
 from devices.spec import Kind
-from ingest.decode import Decoder, Refused, segments
+from ingest.decode import Decoder, Presence, Refused, segments
 from ingest.errors import JournalCorrupt, JournalError
 from ingest.journal import Journal
 from ingest.rules import BUILT_IN, Rule
@@ -88,6 +88,7 @@ class Pipeline:
         settings: EngineSettings,
         stored_upto: int = 0,
         rules: Sequence[Rule] = BUILT_IN,
+        on_presence: Callable[[Sequence[Presence]], None] = lambda _: None,
     ) -> None:
         self._journal = journal
         self._kinds = kinds
@@ -97,6 +98,7 @@ class Pipeline:
         self._sink = sink
         self._on_findings = on_findings
         self._on_refused = on_refused
+        self._on_presence = on_presence
         self._settings = settings
         self._stored_upto = stored_upto
         self._rules = rules
@@ -155,6 +157,8 @@ class Pipeline:
             outcome = self.engine.process(decoded)
             if decoded.refused:
                 self._on_refused(decoded.refused)
+            if decoded.presence:
+                self._on_presence(decoded.presence)
             if outcome.findings:
                 self._on_findings(outcome.findings, segment.next)
             self._sink.put([self._unstored(batch) for batch in outcome.batches], segment.next)

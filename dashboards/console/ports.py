@@ -75,6 +75,7 @@ class DeviceFacts:
     """What the registry knows of one device; an empty text where it knows nothing.
 
     `departments`: in charge 主管, owner 权属, maintainer 养护. `cadence_s`: its expected reporting period.
+    `presence`: whether it said that it is there, and when (UTC microseconds); None where its protocol says neither.
     """
 
     id: str
@@ -92,6 +93,9 @@ class DeviceFacts:
     codec: str = ""
     cadence_s: float = 0.0
     registered_us: int = 0
+    model: str = ""
+    wire_address: str = ""
+    presence: tuple[bool, int] | None = None
 
 
 class RegistryView(Protocol):

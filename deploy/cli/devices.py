@@ -118,11 +118,26 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one device, everything that is known of it."""
-    found = _registry(database, config).device(device)
+    registry = _registry(database, config)
+    found = registry.device(device)
     if as_json:
         print(_json(found))
         return
-    print("\n".join(f"{name:<15} {value}" for name, value in _facts(found) if value))
+    print(
+        "\n".join(f"{name:<15} {value}" for name, value in (*_facts(found), _presence(registry, device)) if value)
+    )
+
+
+def _presence(registry: SqlRegistry, device: str) -> tuple[str, str]:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from processors.presence import PresenceBook  # noqa: PLC0415
+
+    heard = PresenceBook(registry.engine).of(device)
+    if heard is None:
+        return "presence", ""
+    since = datetime.fromtimestamp(heard.at_us / 1e6, UTC)
+    return "presence", f"{'online' if heard.online else 'offline'} since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _json(found: Device | list[Device]) -> str:

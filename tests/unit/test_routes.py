@@ -163,8 +163,8 @@ def test_births_and_deaths_are_told_by_registered_name():
         {"device": "stranger", "values": {}, "states": {"online": "true"}},
     )
     assert decoded.presence == [
-        Presence(0, "WE-0", "well", online=False),
-        Presence(0, "stranger", "", online=True),
+        Presence(0, T0, "WE-0", "well", online=False),
+        Presence(0, T0, "stranger", "", online=True),
     ]
     assert decoded.refused == []
 

@@ -92,9 +92,19 @@ def _facts(console: Console, found: DeviceFacts, shown: Shown) -> list[tuple[str
         ("gateway", found.gateway),
         ("grid_cell", found.grid_cell),
         ("component_code", found.component_code),
-        ("codec", found.codec),
+        ("codec", " ".join(filter(None, (found.codec, found.model)))),
+        ("wire_address", found.wire_address),
+        *_presence(found, shown),
         ("cadence", shown.span(found.cadence_s) if found.cadence_s else ""),
     ]
+
+
+def _presence(found: DeviceFacts, shown: Shown) -> list[tuple[str, str]]:
+    if found.presence is None:
+        return []
+    online, at_us = found.presence
+    word = shown.words("presence_online" if online else "presence_offline")
+    return [("presence", f"{word}, {shown.time(at_us)}")]
 
 
 def _coordinates(found: DeviceFacts) -> str:

@@ -1,0 +1,29 @@
+"""Who says that it is there: the newest word counts, however often the journal is read."""
+
+from __future__ import annotations
+
+from ingest.decode import Presence
+from processors.presence import Heard, PresenceBook
+from tests.support.databases import operations
+
+
+def presence(offset: int, device: str, *, online: bool) -> Presence:
+    return Presence(offset, 1000 + offset, device, "well", online)
+
+
+def test_the_newest_word_counts(database_url: str) -> None:
+    with operations(database_url) as engine:
+        book = PresenceBook(engine)
+        assert book.of("WE-0") is None
+        book.note([presence(1, "WE-0", online=True), presence(2, "WE-1", online=True)])
+        book.note([presence(5, "WE-0", online=False)])
+        assert book.of("WE-0") == Heard(online=False, at_us=1005)
+        assert book.of("WE-1") == Heard(online=True, at_us=1002)
+
+
+def test_reading_the_journal_again_changes_nothing(database_url: str) -> None:
+    with operations(database_url) as engine:
+        book = PresenceBook(engine)
+        book.note([presence(1, "WE-0", online=True), presence(5, "WE-0", online=False)])
+        book.note([presence(1, "WE-0", online=True)])
+        assert book.of("WE-0") == Heard(online=False, at_us=1005)
