@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST ?= $(BIN)/pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format lock docs clean
+.PHONY: help setup demo test bench fuzz check format lock docs clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,6 +24,10 @@ test:  ## all tests (TEST="tests/unit -k journal" for some)
 
 bench: setup  ## the whole path measured beside a C consumer (BENCH="--rounds 3" for less)
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH)
+
+fuzz: setup  ## every codec under atheris, ten minutes (FUZZ="60 hj212 mbus" for a minute of two)
+	$(BIN)/uv pip install --quiet "atheris>=3,<4"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 check: setup  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

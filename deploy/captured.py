@@ -19,6 +19,7 @@ import msgspec
 
 from deploy.errors import DeployError
 from devices.readings import Quality, Sample
+from ingest.rules import BUILT_IN
 
 CAPTURE_MAX: Final = 1024 * 1024  # hex with white space of the longest frame any codec takes
 TEXT_CODECS: Final = frozenset({"json", "hj212", "chirpstack", "ttn", "senml"})
@@ -85,6 +86,18 @@ def _line(number: int, content: bytes) -> Line:
     if b"/" in first and rest and first[:1] not in b"{[#":
         return Line(number, first.decode("utf-8", "replace"), rest.strip())
     return Line(number, "", content)
+
+
+def sender(topic: str) -> str:
+    """Whose frames come under `topic`: one memory for all of an edge node's topics, one for each topic elsewhere.
+
+    >>> sender("spBv1.0/City/DDATA/Edge1/Logger")
+    'City/Edge1'
+    """
+    for rule in BUILT_IN:
+        if (found := rule.match(topic.split("/"))) is not None:
+            return "/".join(found[name] for name in ("group", "node", "address") if name in found)
+    return topic
 
 
 def frame(content: bytes, codec: str, form: Form = Form.AUTO) -> bytes:

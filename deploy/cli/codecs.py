@@ -81,9 +81,9 @@ def decode(
     """Decode a captured frame and print its samples as JSON lines. Exit code 1 when it is refused.
 
     A file of nothing but hex digits and white space is read as hex, any other byte for byte; text protocols may have
-    lost or doubled their line end. With --lines what one frame says may explain the next, as from one sender.
+    lost or doubled their line end. With --lines what a sender's frame says may explain its next.
     """
-    from deploy.captured import CaptureError, lines, read  # noqa: PLC0415
+    from deploy.captured import CaptureError, lines, read, sender  # noqa: PLC0415
 
     speaks = _codec(codec, "--codec")
     form = _form(hexed=hexed, text=text, raw=raw)
@@ -94,10 +94,12 @@ def decode(
             _decode_one(speaks, read(stream, file), form, context)
             return
         refused = False
+        memories: dict[str, dict[str, Any]] = {}
         for line in lines(stream, file):
             context.topic = line.topic or topic
+            context.memory = memories.setdefault(sender(context.topic), {})
             try:
-                _decode_one(speaks, line.frame, form, context)
+                _decode_one(speaks, line.frame, form, context, place=f"line {line.number}: ")
             except (CaptureError, _payload_error()) as error:
                 refused = True
                 sys.stdout.flush()
@@ -106,7 +108,7 @@ def decode(
         raise typer.Exit(1)
 
 
-def _decode_one(codec: Codec, content: bytes, form: Form, context: Context) -> None:
+def _decode_one(codec: Codec, content: bytes, form: Form, context: Context, *, place: str = "") -> None:
     """Print the samples of one frame; PayloadError that says where, CaptureError."""
     from deploy.captured import Form, almost_hex, frame, shown  # noqa: PLC0415
     from devices.errors import PayloadError  # noqa: PLC0415
@@ -124,7 +126,7 @@ def _decode_one(codec: Codec, content: bytes, form: Form, context: Context) -> N
     for sample in samples:
         print(shown(sample), flush=True)
     if not samples:
-        print(f"undercity: {codec.name}: the frame is well-formed and carries no readings", file=sys.stderr)
+        print(f"undercity: {place}{codec.name}: the frame is well-formed and carries no readings", file=sys.stderr)
 
 
 def encode(

@@ -280,7 +280,8 @@ def _refusal(payload: bytes, place: int, path: tuple[str, ...]) -> PayloadError:
     where, offset, token = found or ([], -1, b"something else")
     name = ".".join(str(part) for part in where[(place >= 0) :])
     wanted = _WANTED.get(path, "another type")
-    got = token[:40].decode("utf-8", "backslashreplace")
+    text = token[:40].decode("utf-8", "backslashreplace")
+    got = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)  # for a terminal
     title = _title(place) + (f"{name!a:.80}"[1:-1] + ": " if name else "")
     return PayloadError(f"json v1: {title}expected {wanted}, got {got}; nothing was used", offset=offset)
 

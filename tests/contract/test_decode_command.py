@@ -269,18 +269,25 @@ class TestContext:
 @pytest.mark.usefixtures("echo")
 class TestLines:
     def test_each_line_is_a_frame_and_knows_what_came_before(self) -> None:
-        done = desk(
-            "decode", "--codec", "echo", "--lines", "--topic", "t", "-", stdin=b"aa\n\nspBv1.0/g/x BB CC\n"
-        )
+        stdin = b"aa\n\nspBv1.0/g/NBIRTH/n BB CC\nbb\nspBv1.0/g/DDATA/n/d 00ff\nspBv1.0/g/DDATA/m/d 00ff\n"
+        done = desk("decode", "--codec", "echo", "--lines", "--topic", "t", "-", stdin=stdin)
         states = [sample["states"] for sample in done.samples]
         assert [(one["payload"], one["topic"], one["before"]) for one in states] == [
             ("aa", "t", ""),
-            ("bbcc", "spBv1.0/g/x", "aa"),
+            ("bbcc", "spBv1.0/g/NBIRTH/n", ""),
+            ("bb", "t", "aa"),
+            ("00ff", "spBv1.0/g/DDATA/n/d", "bbcc"),
+            ("00ff", "spBv1.0/g/DDATA/m/d", ""),
         ]
         assert (done.code, done.errors) == (0, [])
 
     def test_json_with_a_slash_is_no_topic(self) -> None:
         assert payload(b'{"u":"m3/h" }', "--lines") == b'{"u":"m3/h" }'
+
+    def test_a_line_without_readings_says_which(self) -> None:
+        done = desk("decode", "--codec", "echo", "--lines", "-", stdin=b"aa\n00\n")
+        assert done.errors == ["undercity: line 2: echo: the frame is well-formed and carries no readings"]
+        assert done.code == 0
 
     def test_a_refused_line_is_named_and_the_others_are_decoded(self) -> None:
         done = desk("decode", "--codec", "echo", "--lines", "-", stdin=b"aa\n01\nabc\nbb")
