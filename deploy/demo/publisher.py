@@ -52,9 +52,13 @@ class CityPublisher:
         self._client.loop_start()
 
     def run(self, until_s: float | None, stop: threading.Event) -> None:
-        """Publish in the city's time until `until_s` real seconds have passed (None: for ever) or `stop`."""
+        """Publish in the city's time until its first `until_s` real seconds are over (None: for ever) or `stop`.
+
+        They count from the city's beginning, as its faults are planned for.
+        """
         try:
-            self._run(time.monotonic() + until_s if until_s is not None else None, stop)
+            ahead_s = max(0.0, self._clock.real_s(self._from_us) - time.time())
+            self._run(time.monotonic() + ahead_s + until_s if until_s is not None else None, stop)
         except Exception as error:  # it ends a thread: whoever calls `finish` must hear of it  # noqa: BLE001
             self._failed = error
 
