@@ -43,7 +43,7 @@ class TcpSettings:
     max_connections: int = 5_000
     per_address: int = 500
     packets_per_s: float = 50.0
-    flood_s: float = 300.0
+    flood_s: float = 1_800.0
     unanswered_max: int = 64
     strangers_max: int = 3
     faults_max: int = 20
