@@ -23,6 +23,17 @@ class Speech:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+_PASSWORD: Final = "990100"  # noqa: S105  no secret: these loggers exist on this machine only
+_INLET: Final = {
+    "e10201-Rtd": "cod_mgl",
+    "e10301-Rtd": "nh3n_mgl",
+    "e10101-Rtd": "flow_ls",
+    "e10601-Rtd": "ph",
+    "e10501-Rtd": "tn_mgl",
+    "e10401-Rtd": "tp_mgl",
+}
+# Names of our own for the currents, as a maker would choose his.
+_FUME: Final = {"a34041-Rtd": "fume_mgm3:mg/m3", "fan01-Rtd": "fan_a:A", "cleaner01-Rtd": "purifier_a:A"}
 # Devices of one kind take turns.
 SPEECHES: Final[Mapping[str, tuple[Speech, ...]]] = {
     # A maker's tilt sensor, and one that the network server decodes for us, with water level and shocks.
@@ -33,6 +44,28 @@ SPEECHES: Final[Mapping[str, tuple[Speech, ...]]] = {
     "heat_meter": (
         Speech(codec="cjt188", address="00111100{:06d}"),
         Speech(codec="mbus", address="66{:06d}"),
+    ),
+    # By the codes for sewage, and by those for the inlet of a treatment plant.
+    "sewage_inflow": (
+        Speech(codec="hj212", address="9901000032{:014d}", settings={"st": "32", "password": _PASSWORD}),
+        Speech(
+            codec="hj212",
+            address="9901000052{:014d}",
+            settings={"st": "52", "password": _PASSWORD, "fields": _INLET},
+        ),
+    ),
+    # Fume monitors have no type of their own in HJ 212; makers choose one, and sometimes another checksum.
+    "kitchen_exhaust": (
+        Speech(
+            codec="hj212",
+            address="9901000031{:014d}",
+            settings={"st": "31", "password": _PASSWORD, "fields": _FUME},
+        ),
+        Speech(
+            codec="hj212",
+            address="9901000051{:014d}",
+            settings={"st": "51", "password": _PASSWORD, "crc": "modbus", "fields": _FUME},
+        ),
     ),
 }
 _DEFAULT: Final = (Speech(codec="json"),)

@@ -217,19 +217,19 @@ def _word(quantity: Quantity, offered: Mapping[str, str], fields: Mapping[str, s
     for name, meaning in fields.items():
         wanted, _, unit = meaning.partition(":")
         if wanted == quantity.name:
-            return Word(name, unit or offered.get(name) or None)
+            return Word(name, unit or offered.get(name) or quantity.unit)
     if not offered:
         return Word(quantity.name, None)  # it carries any name
     for pattern in (quantity.name, *quantity.reads):
         for name, unit in offered.items():
             if fnmatchcase(name, pattern) and _fits(unit, quantity.unit):
-                return Word(name, unit or None)
+                return Word(name, unit)
     return None
 
 
 def _fits(source: str, target: str) -> bool:
     try:
-        convert(1.0, source or target, target)
+        convert(1.0, source, target)
     except SpecError:
         return False
     return True
