@@ -45,12 +45,20 @@ _COUNTERS = {
     "deliveries": "Deliveries the pipeline has read",
     "rows": "Readings that came out of decoding",
     "duplicates": "Readings that were already there",
+    "missing": "Readings that a device counted and that did not come in time",
     "late": "Readings that came too late to wake anyone",
     "refused": "Deliveries that went to quarantine",
     "findings": "Findings stated",
     "rows_written": "Readings stored",
     "sent": "Notifications delivered",
     "failed": "Notification attempts that failed",
+    "sparkplug_messages": "Messages of Sparkplug edge nodes that the host application saw",
+    "sparkplug_births": "Births of edge nodes",
+    "sparkplug_deaths": "Deaths of edge nodes",
+    "sparkplug_gaps": "Gaps in the sequences of edge nodes",
+    "sparkplug_rebirths": "Rebirths that were asked for",
+    "sparkplug_withheld": "Requests for a rebirth that their pauses forbade",
+    "sparkplug_unread": "Sparkplug messages that cannot be read",
 }
 _GAUGES = {
     "connected": "1 while the broker link is up",
@@ -65,6 +73,9 @@ _GAUGES = {
     "store_failing": "1 while the store cannot be written",
     "pending": "Notifications that wait",
     "given_up": "Notifications that were given up",
+    "sparkplug_connected": "1 while the Sparkplug host application is connected",
+    "sparkplug_nodes": "Edge nodes that the host application remembers",
+    "sparkplug_online": "Edge nodes that live",
 }
 _SEVERITIES = ("high", "medium", "low")
 

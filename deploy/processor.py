@@ -115,6 +115,7 @@ class Processor:
             deliveries=stats.deliveries,
             rows=stats.rows,
             duplicates=stats.duplicates,
+            missing=stats.missing,
             late=stats.late,
             refused=stats.refused,
             findings=stats.findings,

@@ -24,6 +24,7 @@ from ingest.errors import IngestError
 
 NONE = -1
 _HELD_MAX = 64  # readings of one device that wait; a counter that leaps all the time must not cost memory
+_GAP_MAX = 10_000  # a counter that leaps further was set anew
 _UNKNOWN_LAG: int = np.iinfo(np.int64).min
 
 
@@ -58,7 +59,8 @@ class Arranged:
 
     `ready`: rows to judge and detect, each device's in event-time order. `reset`: (len(ready),) the device's
     clock was set back just before this row. `late`: rows for the store alone. `arrived`: every row that was no
-    duplicate, in journal order, as a sign of life. `duplicates`: how many rows were dropped.
+    duplicate, in journal order, as a sign of life. `duplicates`: how many rows were dropped. `missing`: how many
+    readings the counters say were sent before a row that waited for them in vain.
     """
 
     ready: Batch
@@ -66,6 +68,7 @@ class Arranged:
     late: Batch
     arrived: Batch
     duplicates: int
+    missing: int
 
 
 class Order:
@@ -197,6 +200,9 @@ class Order:
 
     def _accept(self, piece: Batch, work: _Work, *, reset: bool = False) -> None:
         device = int(piece.device[0])
+        gap = int(piece.seq[0]) - int(self.last_seq[device]) - 1
+        if gap > 0 and int(self.last_seq[device]) >= 0:
+            work.missing += min(gap, _GAP_MAX)
         self.last_time[device] = piece.time_us[0]
         self.last_seq[device] = piece.seq[0]
         self.last_lag[device] = piece.received_us[0] - piece.time_us[0]
@@ -266,6 +272,7 @@ class _Work:
         self._late: list[int] = []
         self._late_pieces: list[Batch] = []
         self._duplicate: list[int] = []
+        self.missing = 0
 
     def ready(self, piece: Batch, *, reset: bool = False) -> None:
         """Accept `piece`, one row or many."""
@@ -300,6 +307,7 @@ class _Work:
             late=late,
             arrived=batch if alive.all() else batch.take(alive),
             duplicates=len(self._duplicate),
+            missing=self.missing,
         )
 
 

@@ -64,6 +64,7 @@ class PipelineStats:
     deliveries: int = 0
     rows: int = 0
     duplicates: int = 0
+    missing: int = 0
     late: int = 0
     refused: int = 0
     findings: int = 0
@@ -178,6 +179,7 @@ class Pipeline:
         stats.deliveries += deliveries
         stats.rows += outcome.rows
         stats.duplicates += outcome.duplicates
+        stats.missing += outcome.missing
         stats.late += outcome.late
         stats.refused += refused
         stats.findings += len(outcome.findings)

@@ -55,6 +55,7 @@ class Outcome:
     findings: list[Finding]
     rows: int = 0
     duplicates: int = 0
+    missing: int = 0
     late: int = 0
 
 
@@ -106,6 +107,7 @@ class Engine:
             outcome.batches += rules.readings(part, findings)
             outcome.rows += len(part.arrived)
             outcome.duplicates += part.duplicates
+            outcome.missing += part.missing
             outcome.late += len(part.late)
         for rules in self.kinds.values():
             rules.expire(timeline, findings, self.gateways.hush(rules.fleet.gateway))

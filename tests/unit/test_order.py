@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -125,7 +126,23 @@ def test_a_gap_that_nothing_fills_is_given_up_after_the_bound():
     assert len(arrange(order, (1, 124, 0)).ready) == 1, "5 s are not over"
     result = arrange(order, (1, 184, 1, 126))
     assert times(result.ready) == [(1, 184), (0, 120)]
+    assert result.missing == 1, "number 1 was counted by its device and never came"
     assert not order.held
+
+
+def test_a_gap_that_fills_and_a_counter_that_starts_anew_miss_nothing():
+    order = fresh(reorder_s=5)
+    result = arrange(order, (0, 0, 0), (0, 120, 2, 120), (0, 60, 1, 121), (0, 180, 0), (0, 240, 1))
+    assert len(result.ready) == 5
+    assert result.missing == 0
+
+
+def test_means_of_a_long_period_are_news_when_the_period_ends():
+    hourly = fleet_of([replace(one, cadence_s=3600.0) for one in wells(2)])
+    order = Order(hourly.kinds["well"], OrderSettings())
+    result = arrange(order, (0, 0, -1, 3660), (0, 3600, -1, 7260))
+    assert times(result.ready) == [(0, 0), (0, 3600)]
+    assert times(arrange(fresh(), (0, 0, -1, 3660)).late) == [(0, 0)], "one that should report every minute"
 
 
 def test_what_comes_after_its_successor_was_accepted_is_late_and_says_so():
