@@ -30,7 +30,8 @@ def _last_steps() -> tuple[tuple[int, ...], ...]:
 
 _T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7 = _last_steps()
 _WORD: Final = 64
-_HALVES: Final = tuple((_WORD << i, (1 << (_WORD << i)) - 1) for i in range(24))
+# Folds for up to 512 KB, far more than a packet holds; each mask is twice as large as the one before.
+_HALVES: Final = tuple((_WORD << i, (1 << (_WORD << i)) - 1) for i in range(16))
 
 
 def crc(data: bytes | bytearray | memoryview) -> int:
