@@ -34,12 +34,29 @@ _INLET: Final = {
 }
 # Names of our own for the currents, as a maker would choose his.
 _FUME: Final = {"a34041-Rtd": "fume_mgm3:mg/m3", "fan01-Rtd": "fan_a:A", "cleaner01-Rtd": "purifier_a:A"}
+_INTEGERS: Final = [
+    {"name": "pressure", "address": 0, "type": "int16", "scale": 0.1, "unit": "kPa"},
+    {"name": "battery_voltage", "address": 1, "scale": 0.001, "unit": "V"},
+    {"name": "temperature", "address": 2, "type": "int16", "scale": 0.1, "unit": "degC"},
+    {"name": "signal", "address": 3, "type": "int16", "unit": "dBm"},
+]
+_FLOATS: Final = [
+    {"name": "pressure", "address": 100, "type": "float32", "order": "cdab", "unit": "bar"},
+    {"name": "temperature", "address": 102, "type": "float32", "order": "cdab", "unit": "degC"},
+    {"name": "battery", "address": 104, "unit": "%"},
+]
 # Devices of one kind take turns.
 SPEECHES: Final[Mapping[str, tuple[Speech, ...]]] = {
     # A maker's tilt sensor, and one that the network server decodes for us, with water level and shocks.
     "manhole_cover": (
         Speech(codec="chirpstack", model="EM320-TILT", address="02a1{:012x}"),
         Speech(codec="chirpstack", address="02a2{:012x}"),
+    ),
+    # Transmitters behind DTUs: a map of integers, one of floats whose DTU sends what it asked too, and a maker's own.
+    "water_pressure": (
+        Speech(codec="modbus", settings={"unit": 1, "registers": _INTEGERS}),
+        Speech(codec="modbus", settings={"unit": 17, "with_request": True, "registers": _FLOATS}),
+        Speech(codec="modbus", model="pressure-a", settings={"unit": 1}),
     ),
     "heat_meter": (
         Speech(codec="cjt188", address="00111100{:06d}"),

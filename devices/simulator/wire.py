@@ -190,17 +190,24 @@ def topic_of(entry: Entry) -> str:
 
 def _explore(bare: Voice) -> tuple[dict[str, Word], int]:
     """What comes back of a typical sample, and the resolution of its time."""
+    wanted = dict(_candidates(bare))
+    found = _understood(bare, wanted)
+    words = {name: word for name, word in wanted.items() if found and name in found[1]}
+    if not words:
+        # One after the other: a word that the codec refuses must not cost the others theirs.
+        for name, word in wanted.items():
+            tried = _understood(bare, {**words, name: word})
+            if tried is not None and name in tried[1]:
+                words[name], found = word, tried
+    return words, found[0] if found and words else 0
+
+
+def _understood(bare: Voice, words: Mapping[str, Word]) -> tuple[int, Mapping[str, float]] | None:
+    """Resolution of the time and values of a typical sample said with `words`; None when it cannot be said."""
     typical = {name: shape.level for name, shape in bare.kind.simulate.shapes.items()}
-    words: dict[str, Word] = {}
-    resolution = 0
-    # One after the other: a word that the codec refuses must not cost the others theirs.
-    for name, word in _candidates(bare):
-        attempt = replace(bare, words={**words, name: word})
-        heard = _echo(attempt, {known: typical[known] for known in attempt.words if known in typical})
-        if heard is not None and name in attempt.understood(heard):
-            words[name] = word
-            resolution = _resolution_us(heard.time_us, bare.settings)
-    return words, resolution
+    voice = replace(bare, words=words)
+    heard = _echo(voice, {name: typical[name] for name in words})
+    return (_resolution_us(heard.time_us, bare.settings), voice.understood(heard)) if heard is not None else None
 
 
 def _candidates(bare: Voice) -> Iterator[tuple[str, Word]]:

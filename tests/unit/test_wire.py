@@ -102,7 +102,7 @@ class Coarse:
 
     name = "coarse"
     title = CODECS["json"].title
-    models = ()
+    models: tuple[str, ...] = ()
 
     def __init__(self, resolution_us: int = 1_000_000) -> None:
         self.resolution_us = resolution_us
