@@ -119,6 +119,8 @@ def read_values(cp: bytes, offset: int, *, strict: bool = False) -> list[Reading
 
     `units` may be shared between calls: nobody changes them.
     """
+    if strict:  # what is tolerated must not hide behind what was learnt
+        return _each(cp, offset, strict=True)
     parts = cp.translate(_AS_SEPARATOR).split(b";")
     names = (*parts[::2],)
     shape = _shapes.get(names)
@@ -126,7 +128,7 @@ def read_values(cp: bytes, offset: int, *, strict: bool = False) -> list[Reading
         usual = _usual(cp, parts, shape)
         if usual is not None:
             return [usual]
-    found = _each(cp, offset, strict=strict)
+    found = _each(cp, offset, strict=False)
     if shape is None and len(found) == 1 and len(parts) <= _SHAPE_PARTS:
         _learn(cp, names)
     return found
@@ -244,7 +246,7 @@ class _Reader:
             self.found.append(self._into)
 
     def _number(self, key: Key, value: bytes, offset: int) -> None:
-        text = value.strip()
+        text = value if self._strict else value.strip()
         if not _NUMBER.fullmatch(text):
             if key.kind is Kind.NUMBER and (self._strict or text.lower() not in _NOTHING):
                 raise refusal(f"{key.name}= with a number", value, offset)
@@ -269,7 +271,7 @@ def _each(cp: bytes, offset: int, *, strict: bool) -> list[Readings]:
     for part in cp.replace(b",", b";").split(b";"):
         name, equals, value = part.partition(b"=")
         if equals:
-            reader.take(name.strip(), value, at)
+            reader.take(name if strict else name.strip(), value, at)
         elif strict or part.strip():
             raise refusal("NAME=VALUE in CP", part, at)
         at += len(part) + 1
