@@ -56,7 +56,7 @@ class Bus:
                     offset=frame.offset,
                 )
             if frame.shape is Shape.REQUEST:
-                asked = [frame.function, frame.address, frame.count, self._context.received_us]
+                asked = [frame.function, frame.address, frame.amount, self._context.received_us]
                 self._memory("requests")[str(frame.unit)] = asked
             else:
                 replies += 1
@@ -157,7 +157,7 @@ class Bus:
         if len(found) != 1:
             known = ", ".join(f"{read.count} from {read.start} ({read.function:02X})" for read in one.reads)
             raise PayloadError(
-                f"modbus: unit {frame.unit}: expected a reply to exactly one of the reads [{known}], got {length} bytes "
+                f"modbus: unit {frame.unit}: expected a reply to one of the reads [{known}], got {length} bytes "
                 f"of function {frame.function:02X} that fit {len(found)}; set `reads` or `start`, or let the DTU pass "
                 "its requests; nothing was used",
                 offset=frame.offset + 2,

@@ -61,14 +61,14 @@ class Shape(Enum):
 
 
 class Frame(NamedTuple):
-    """One frame. `address`, `count`: of a request. `data`: of a reply. `code`: of an exception."""
+    """One frame. `address`, `amount`: of a request. `data`: of a reply. `code`: of an exception."""
 
     offset: int
     unit: int
     function: int
     shape: Shape
     address: int = 0
-    count: int = 0
+    amount: int = 0
     data: bytes = b""
     code: int = 0
 
@@ -219,7 +219,7 @@ def _parsed(pdu: bytes, offset: int, unit: int, lead: int, answers: Answers) -> 
     if len(pdu) == 5:
         address, count = int.from_bytes(pdu[1:3]), int.from_bytes(pdu[3:5])
         asks = fits(function, address, count)
-        # Three bytes of bits look like a request: it is the reply if one of three bytes is awaited, or nothing else fits.
+        # Three bytes of bits look like a request: they are a reply if one is awaited, or if nothing else fits.
         if asks and not (is_reply and answers(unit, function, pdu[1])):
             return Frame(offset, unit, function, Shape.REQUEST, address, count)
         if not is_reply:
