@@ -19,6 +19,7 @@ from deploy.secrecy import MASK, is_secret, mask_text
 from ingest.journal import JournalSettings
 from ingest.mqtt_settings import MqttSettings
 from ingest.rules import TopicSettings
+from ingest.sparkplug_settings import SparkplugSettings
 from ingest.tcp_settings import TcpSettings
 from ingest.timeseries.settings import EmbeddedSettings, InfluxSettings
 from ingest.timeseries.sink import SinkSettings
@@ -133,6 +134,7 @@ class Settings:
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     topics: TopicSettings = field(default_factory=TopicSettings)
     tcp: TcpSettings = field(default_factory=TcpSettings)
+    sparkplug: SparkplugSettings = field(default_factory=SparkplugSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     sink: SinkSettings = field(default_factory=SinkSettings)

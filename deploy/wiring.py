@@ -71,20 +71,26 @@ def run_ingest(settings: Settings, index: int, stop: threading.Event) -> None:
         _retire(settings, mqtt, journal, clock)
     worker = IngestWorker(mqtt, journal, now=clock, stop=stop, index=index)
     ended = threading.Event()
+    with ExitStack() as stack:
+        stack.callback(journal.close)
+        host = None
+        if index == 0 and settings.sparkplug.enabled:
+            from ingest.sparkplug_host import watching  # noqa: PLC0415
 
-    def report() -> None:
-        while not ended.wait(1.0):
-            fields: dict[str, Any] = worker.stats.as_dict()
-            status.update(**fields)
+            host = stack.enter_context(watching(settings.sparkplug, mqtt, now=clock))
 
-    reporter = threading.Thread(target=report, name="status", daemon=True)
-    reporter.start()
-    try:
-        worker.run()
-    finally:
-        ended.set()
-        reporter.join(2)
-        journal.close()
+        def report() -> None:
+            while not ended.wait(1.0):
+                fields: dict[str, Any] = worker.stats.as_dict() | (host.stats.as_dict() if host else {})
+                status.update(**fields)
+
+        reporter = threading.Thread(target=report, name="status", daemon=True)
+        reporter.start()
+        try:
+            worker.run()
+        finally:
+            ended.set()
+            reporter.join(2)
 
 
 def run_loggers(settings: Settings, stop: threading.Event) -> None:

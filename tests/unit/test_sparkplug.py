@@ -330,6 +330,8 @@ def test_the_node_s_death_ends_all_births_and_its_time_is_that_of_receipt():
     will = made({"name": "bdSeq", "datatype": 4, "long_value": 3}, seq=None, time_ms=T_MS - 10**6)
     assert decode("NDEATH", will, memory) == [Sample(NODE, NOW_US, {}, units={}, states={"online": "false"})]
     assert "the birth is missing" in str(refusal("DDATA", made({"alias": 7, "double_value": 1.0}, seq=2), memory))
+    (sample,) = decode("DBIRTH", made(PRESSURE, seq=99), memory)
+    assert sample.states == {"online": "true"}  # a new session counts from anywhere
 
 
 def test_the_late_will_of_an_earlier_session_is_ignored():

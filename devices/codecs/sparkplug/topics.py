@@ -53,9 +53,13 @@ def parse_topic(text: str) -> SparkplugTopic | None:
         raise _refusal(f"expected a message among {', '.join(MESSAGES + COMMANDS)}", text)
     if (len(parts) == 5) != (parts[2][0] == "D"):
         raise _refusal(f"expected a device behind the node for D messages only, not for {parts[2]}", text)
-    if not all(0 < len(part) <= _PART_CHARS_MAX and part.isprintable() for part in parts):
-        raise _refusal(f"expected printable names of 1 to {_PART_CHARS_MAX} characters", text)
+    if not all(map(_is_name, parts)):
+        raise _refusal(f"expected printable names of 1 to {_PART_CHARS_MAX} characters without + and #", text)
     return SparkplugTopic(*parts[1:])
+
+
+def _is_name(part: str) -> bool:
+    return 0 < len(part) <= _PART_CHARS_MAX and part.isprintable() and "+" not in part and "#" not in part
 
 
 def _refusal(wanted: str, text: str) -> PayloadError:
