@@ -35,8 +35,8 @@ _VALUES: Final = ("v", "vs", "vb", "vd")
 _NUMBERS: Final = ("bt", "bv", "bs", "v", "s", "t", "ut")
 _TEXTS: Final = ("bn", "bu", "n", "u", "vs", "vd")
 
-# Their unit -> ours and the factor; primary units of RFC 8428, secondary ones of RFC 8798. What is not here but in
-# the table of `devices.units` (kPa, mH2O: nobody registered them, loggers send them) keeps its name, and so does the rest.
+# Their unit -> ours and the factor; primary units of RFC 8428, secondary ones of RFC 8798. What is not here keeps its
+# name: units that we share, those that nobody registered but loggers send (kPa, mH2O), and those we have none for.
 _UNITS: Final[Mapping[str, tuple[str, float]]] = {
     "Cel": ("degC", 1.0),
     "%RH": ("%", 1.0),
@@ -179,7 +179,7 @@ def _resolved(
         value = float(record["vb"])
     else:
         word = record.get("vs", record.get("vd"))
-    if "s" in record or ("bs" in base and value is not None):
+    if "s" in record or ("bs" in base and "v" in record):
         total = _number(payload, place, "s", (base.get("bs", 0) + record.get("s", 0)) * factor)
     time_us = _time(payload, place, base.get("bt", 0) + record.get("t", 0), received_us)
     return _Reading(device, field, time_us, unit if "v" in record else None, value, total, word)
@@ -261,7 +261,7 @@ def _records(sample: Sample) -> list[dict[str, Any]]:
         unit = (sample.units or {}).get(name)
         if not (math.isfinite(value) and abs(value) <= NUMBER_MAX) or unit == "g":
             raise _unfit(sample, f"{name!a:.80} finite, within {NUMBER_MAX:.0e}, in no g", f"{value} {unit}")
-        record = {"n": name, "v": value}
+        record: dict[str, Any] = {"n": name, "v": value}
         if unit is not None:
             record["u"] = _THEIRS.get(unit, unit)
         records.append(record)
