@@ -204,7 +204,12 @@ def build(
                 f"hj212: {shown}: expected a text without ; & # and ends of line; nothing was built"
             )
     head = "".join(f"{text};" for text in texts)
-    prefix, plain = head.encode() + _OPEN, cp.encode()
+    try:
+        prefix, plain = head.encode() + _OPEN, cp.encode()
+    except UnicodeEncodeError as error:
+        raise PayloadError(
+            f"hj212: expected text that UTF-8 can write, got {error.reason}; nothing was built"
+        ) from None
     if len(prefix) + len(plain) + len(CLOSE) > SEGMENT_MAX:
         raise PayloadError(
             f"hj212: expected a segment of at most {SEGMENT_MAX} bytes, got {len(prefix) + len(plain) + 2}; "

@@ -270,9 +270,9 @@ def _each(cp: bytes, offset: int, *, strict: bool) -> list[Readings]:
     reader, at = _Reader(strict=strict), offset
     for part in cp.replace(b",", b";").split(b";"):
         name, equals, value = part.partition(b"=")
-        if equals:
-            reader.take(name if strict else name.strip(), value, at)
-        elif strict or part.strip():
+        if equals and not (strict and name != name.strip()):
+            reader.take(name.strip(), value, at)
+        elif equals or strict or part.strip():
             raise refusal("NAME=VALUE in CP", part, at)
         at += len(part) + 1
     return reader.found
