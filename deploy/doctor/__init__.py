@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploy.doctor import broker, machine, services
+from deploy.doctor import broker, loggers, machine, services
 from deploy.doctor.lines import Check, Line, Verdict, fail
 from deploy.secrecy import mask_text
 from deploy.settings import Settings
@@ -18,6 +18,7 @@ __all__ = ["CHECKS", "Line", "Verdict", "examine"]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("data", machine.check_data),
     ("broker", broker.check_broker),
+    ("loggers", loggers.check_loggers),
     ("store", services.check_store),
     ("database", services.check_database),
     ("registry", services.check_registry),
