@@ -7,6 +7,7 @@ seconds reports on whole seconds. The city counts `seq` per device as it goes: o
 
 from __future__ import annotations
 
+import operator
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,8 @@ class City:
                     out += _spoken(entry, voice, sample)
         for (moment, gateway), samples in children.items():
             out += self._gateway(moment, gateway, samples)
-        out.sort(key=lambda emission: emission[:5])
+        # Stable: an edge node's births stay before its data.
+        out.sort(key=operator.attrgetter("due_us"))
         return out
 
     def _gateway(self, moment: int, gateway: str, samples: list[Sample]) -> Iterator[Emission]:
@@ -193,11 +195,19 @@ class City:
 
 def _spoken(entry: Entry, voice: Voice, sample: Sample) -> Iterator[Emission]:
     """What `voice` makes of `sample`, if anything."""
-    said = voice.say(sample)
-    if said is not None:
-        told = Told(entry.id, said.time_us, _NOTHING if said.time_us is not None else said.values)
+    for said in voice.say(sample):
+        told = [Told(entry.id, said.time_us, _NOTHING if said.time_us is not None else said.values)]
+        if not said.values:
+            told.clear()
         yield Emission(
-            sample.time_us, voice.topic, said.payload, entry.id, 1, (told,), voice.address, voice.channel
+            sample.time_us,
+            said.topic,
+            said.payload,
+            entry.id,
+            len(told),
+            tuple(told),
+            voice.address,
+            voice.channel,
         )
 
 

@@ -8,7 +8,7 @@ encoded and decoded again, and what does not come back is not said.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
@@ -19,6 +19,7 @@ from devices.codecs import Codec, Context
 from devices.errors import PayloadError, SpecError
 from devices.fleet import Entry
 from devices.readings import Sample
+from devices.simulator.edge import SPARKPLUG, edge_messages, edge_of
 from devices.spec import Kind, Quantity
 from devices.units import convert
 
@@ -45,12 +46,13 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A payload, and what a reader will find in it.
+    """A payload under a topic, and what a reader will find in it.
 
     `time_us`: None where the protocol states no time, so that the reading gets the time of its receipt. `values`: by
-    quantity, as they come back from the wire.
+    quantity, as they come back from the wire; empty in a message that carries no reading.
     """
 
+    topic: str
     payload: bytes
     time_us: int | None
     values: Mapping[str, float]
@@ -61,7 +63,7 @@ class Voice:
     """One device's way of speaking.
 
     `words`: quantity -> its word; what is not here the protocol cannot carry. `resolution_us`: of the times it states,
-    0 where it states none.
+    0 where it states none. `memory`: what was said before, shared by the devices of one Sparkplug edge node.
     """
 
     kind: Kind
@@ -73,29 +75,36 @@ class Voice:
     channel: Channel
     words: Mapping[str, Word]
     resolution_us: int
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @property
     def carries(self) -> frozenset[str]:
         """The quantities that reach us."""
         return frozenset(self.words)
 
-    def say(self, sample: Sample) -> Said | None:
-        """`sample`, named by the kind's quantities, as bytes; None when nothing of it can be said.
+    def say(self, sample: Sample) -> list[Said]:
+        """`sample`, named by the kind's quantities, as bytes; nothing when nothing of it can be said.
 
-        PayloadError when the codec cannot carry a value.
+        More than one message where births come first. PayloadError when the codec cannot carry a value.
         """
         wire = self.on_the_wire(sample)
         if not wire.values:
-            return None
-        payload = self.codec.encode((wire,), self.context(sample.time_us))
+            return []
+        if self.codec.name != SPARKPLUG:
+            return [self._said(self.topic, wire, sample)]
+        births, topic = edge_messages(self.address, self.memory)
+        empty = [self.codec.encode((), self.context(sample.time_us, birth)) for birth in births]
+        said = [Said(birth, payload, sample.time_us, {}) for birth, payload in zip(births, empty, strict=True)]
+        return [*said, self._said(topic, wire, sample)]
+
+    def _said(self, topic: str, wire: Sample, sample: Sample) -> Said:
+        context = self.context(sample.time_us, topic)
+        payload = self.codec.encode((wire,), context)
         if self.resolution_us:
-            return Said(
-                payload,
-                sample.time_us,
-                {name: sample.values[name] for name in self.words if name in sample.values},
-            )
-        (heard,) = self.codec.decode(payload, self.context(sample.time_us))
-        return Said(payload, None, self.understood(heard))
+            values = {name: sample.values[name] for name in self.words if name in sample.values}
+            return Said(topic, payload, sample.time_us, values)
+        (heard,) = self.codec.decode(payload, context)
+        return Said(topic, payload, None, self.understood(heard))
 
     def understood(self, heard: Sample) -> dict[str, float]:
         """The quantities in what the codec decoded, in their own units."""
@@ -117,14 +126,15 @@ class Voice:
                 units[word.name] = unit if word.unit is None else word.unit
         return Sample(self.address, sample.time_us, values, sample.seq, units=units)
 
-    def context(self, received_us: int) -> Context:
+    def context(self, received_us: int, topic: str = "") -> Context:
         """What a reader knows of the device, for a payload that comes at `received_us`."""
         return Context(
-            topic=self.topic,
+            topic=topic or self.topic,
             device=self.address,
             model=self.model,
             received_us=received_us,
             settings=self.settings,
+            memory=self.memory,
         )
 
 
@@ -134,6 +144,7 @@ class Voices:
     def __init__(self, codecs: Mapping[str, Codec]) -> None:
         self._codecs = codecs
         self._known: dict[tuple[str, ...], tuple[dict[str, Word], int]] = {}
+        self._edges: dict[str, dict[str, Any]] = {}
 
     def voice(self, kind: Kind, entry: Entry) -> Voice:
         """How `entry` of `kind` speaks; SpecError when nothing of the kind can be said that way."""
@@ -160,7 +171,8 @@ class Voices:
         words, resolution_us = self._known[key]
         if not words:
             raise SpecError(f"{entry.id}: {codec.name} {entry.model} carries no quantity of {kind.name}")
-        return replace(bare, words=words, resolution_us=resolution_us)
+        memory = self._edges.setdefault(edge_of(bare.address), {}) if codec.name == SPARKPLUG else {}
+        return replace(bare, words=words, resolution_us=resolution_us, memory=memory)
 
 
 def carried(voices: Voices, kinds: Mapping[str, Kind], entries: Sequence[Entry]) -> dict[str, frozenset[str]]:
@@ -180,8 +192,7 @@ def topic_of(entry: Entry) -> str:
         case "ttn":
             return f"v3/undercity@ttn/devices/{address}/up"
         case "sparkplug":
-            group, node, device = (*address.split("/"), "", "")[:3]
-            return "/".join(filter(None, ("spBv1.0", group, "DDATA" if device else "NDATA", node, device)))
+            return edge_messages(address, {})[1]
         case "hj212":
             return f"hj212/{address}/up"
         case _:
@@ -205,7 +216,7 @@ def _explore(bare: Voice) -> tuple[dict[str, Word], int]:
 def _understood(bare: Voice, words: Mapping[str, Word]) -> tuple[int, Mapping[str, float]] | None:
     """Resolution of the time and values of a typical sample said with `words`; None when it cannot be said."""
     typical = {name: shape.level for name, shape in bare.kind.simulate.shapes.items()}
-    voice = replace(bare, words=words)
+    voice = replace(bare, words=words, memory={})
     heard = _echo(voice, {name: typical[name] for name in words})
     return (_resolution_us(heard.time_us, bare.settings), voice.understood(heard)) if heard is not None else None
 

@@ -18,7 +18,7 @@ from devices.simulator.city import City
 from devices.simulator.faults import schedule, tells
 from devices.simulator.mixed import SPEECHES, speech, spoken
 from devices.simulator.profiles import KindModel
-from devices.simulator.wire import Channel, Voice, Voices
+from devices.simulator.wire import Channel, Voice, Voices, carried
 from ingest.decode import Decoder
 from ingest.journal import Block
 
@@ -43,7 +43,7 @@ def mixed_entry(kind: str, serial: int) -> Entry:
 def read(entry: Entry, voice: Voice, payload: bytes, received_us: int) -> Batch:
     """The one batch that ingest makes of `payload`; fails when any of it was refused."""
     decoder = Decoder(build(KINDS, [entry]), CODECS)
-    decoded = decoder.decode(Block(0, (voice.topic,), (payload,), (received_us,)))
+    decoded = decoder.decode(Block(0, [voice.topic], [payload], [received_us]))
     assert decoded.refused == []
     (batch,) = decoded.batches
     return batch
@@ -65,8 +65,7 @@ def test_ingest_reads_what_a_device_of_the_mixed_city_said(kind: str, turn: int)
     values = model.rounded(model.values(np.zeros(40, dtype=np.int64), moments))
     names = [quantity.name for quantity in KINDS[kind].quantities]
     for seq, (moment, row) in enumerate(zip(moments.tolist(), values.tolist(), strict=True), 1):
-        said = voice.say(Sample(entry.id, moment, dict(zip(names, row, strict=True)), seq))
-        assert said is not None
+        (said,) = voice.say(Sample(entry.id, moment, dict(zip(names, row, strict=True)), seq))
         batch = read(entry, voice, said.payload, moment + 250_000)
         assert batch.fleet.ids[batch.device[0]] == entry.id
         assert batch.time_us[0] == (said.time_us if voice.resolution_us else moment + 250_000)
@@ -132,8 +131,7 @@ def test_a_devices_own_fields_name_its_words_and_units_are_the_protocols() -> No
     voices, entry = coarse()
     voice = voices.voice(KINDS["heat_meter"], entry)
     assert voice.carries == {"supply_c"}
-    said = voice.say(Sample("HM-1", START_US, {"supply_c": 70.0, "flow_m3h": 3.0}, 1))
-    assert said is not None
+    (said,) = voice.say(Sample("HM-1", START_US, {"supply_c": 70.0, "flow_m3h": 3.0}, 1))
     assert said.payload == f"{START_US} 343 0".encode()
 
 
@@ -153,8 +151,7 @@ def test_a_protocol_without_time_is_told_by_what_comes_back() -> None:
     voices, entry = coarse(0)
     voice = voices.voice(KINDS["heat_meter"], entry)
     assert voice.resolution_us == 0
-    said = voice.say(Sample("HM-1", START_US, {"supply_c": 70.4}, 1))
-    assert said is not None
+    (said,) = voice.say(Sample("HM-1", START_US, {"supply_c": 70.4}, 1))
     assert said.time_us is None
     assert said.values["supply_c"] == pytest.approx(70.85, abs=1e-9)  # 343.55 K goes out as 344
 
@@ -173,6 +170,39 @@ def test_a_device_that_can_say_nothing_of_its_kind_is_refused() -> None:
         voices.voice(KINDS["kitchen_exhaust"], Entry("KE-1", "kitchen_exhaust", codec="coarse"))
     with pytest.raises(SpecError, match="KE-1: expected a codec among coarse, got morse"):
         voices.voice(KINDS["kitchen_exhaust"], Entry("KE-1", "kitchen_exhaust", codec="morse"))
+
+
+def foreign(kind: str, codec: str, address: str, topic_gateway: str = "") -> Entry:
+    return Entry(f"{KINDS[kind].prefix}-1", kind, "d", gateway=topic_gateway, codec=codec, address=address)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("codec", "address"), [("senml", "urn:x:1"), ("sparkplug", "city/box-1/one"), ("sparkplug", "city/box-1")]
+)
+def test_any_kind_speaks_protocols_that_carry_any_name(kind: str, codec: str, address: str) -> None:
+    entry = foreign(kind, codec, address)
+    city = City(KINDS, [entry], seed=1, start_us=START_US)
+    assert carried(Voices(CODECS), KINDS, [entry]) == {entry.id: {q.name for q in KINDS[kind].quantities}}
+    emissions = list(city.emissions(START_US, START_US + int(3 * KINDS[kind].cadence_s * 1e6)))
+    told = [(one.device, one.time_us) for emission in emissions for one in emission.told]
+    assert len(told) == 3
+    decoder = Decoder(build(KINDS, [entry]), CODECS)
+    topics, payloads = [e.topic for e in emissions], [e.payload for e in emissions]
+    decoded = decoder.decode(Block(0, topics, payloads, [e.due_us for e in emissions]))
+    assert decoded.refused == []
+    (batch,) = decoded.batches
+    assert [(batch.fleet.ids[row], at) for row, at in zip(batch.device, batch.time_us, strict=True)] == told
+    assert not np.isnan(batch.values).any()
+
+
+def test_an_edge_node_is_born_before_its_devices_and_they_before_their_data() -> None:
+    entries = [Entry(f"WP-{i}", "water_pressure", "d", codec="sparkplug", address=f"g/n/WP-{i}") for i in (1, 2)]
+    city = City(KINDS, entries, seed=1, start_us=START_US)
+    topics = [emission.topic for emission in city.emissions(START_US, START_US + 900_000_000)]
+    assert topics.count("spBv1.0/g/NBIRTH/n") == 1
+    assert topics[0] == "spBv1.0/g/NBIRTH/n"
+    assert [topic.split("/")[2] for topic in topics if topic.endswith("WP-1")] == ["DBIRTH", "DDATA", "DDATA"]
 
 
 def test_a_device_has_no_fault_that_its_protocol_cannot_tell() -> None:
