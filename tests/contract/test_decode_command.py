@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy.captured import CAPTURE_MAX
+from deploy.docs_tables import DOCS
 from devices.codecs import COMMON, Context, Settings, load, refuse_unknown
 from devices.errors import PayloadError
 from devices.readings import Quality, Sample
@@ -157,6 +160,15 @@ def test_a_wrong_word_is_one_line_and_exit_code_2(words: tuple[str, ...], said: 
     done = desk(*words)
     assert (done.code, done.lines, len(done.errors)) == (2, [], 1)
     assert said in done.errors[0]
+
+
+def test_the_page_on_captured_frames_shows_what_the_commands_print() -> None:
+    page = (DOCS / "protocols" / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```console\n\$ (?:echo '(.*)' \| )?undercity (.*)\n(.*)\n```", page)
+    assert len(examples) == 4
+    for stdin, command, shown in examples:
+        done = desk(*shlex.split(command), stdin=stdin.encode())
+        assert [*done.lines, *(f"undercity: {error}" for error in done.errors)] == [shown]
 
 
 @pytest.mark.usefixtures("echo")

@@ -107,7 +107,8 @@ class Harness:
 
 def senders(codec: Codec) -> list[Context]:
     """The contexts of `codec`; where packets were published in series, also as remembered after half of them."""
-    blank = contexts(codec)[:SENDERS_MAX]
+    published = [one.context for one in vectors() if one.codec == codec.name and one.context.settings]
+    blank = [*published, *contexts(codec)][:SENDERS_MAX]
     series = [one for one in vectors() if one.codec == codec.name and one.context.topic]
     memory: dict[str, Any] = {}
     for one in series[: len(series) // 2]:
