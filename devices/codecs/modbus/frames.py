@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from devices.codecs.modbus.crc import crc16, sealed
 from devices.errors import PayloadError
 
-PAYLOAD_MAX: Final = 16 * 1024  # about sixty of the longest frames; a DTU's serial buffer is smaller
+PAYLOAD_MAX: Final = 4096  # sixteen of the longest frames; what a DTU buffers of its serial line is less
 BIT_FUNCTIONS: Final = (1, 2)
 READS: Final = (1, 2, 3, 4)
 REGISTERS_MAX: Final = 125
