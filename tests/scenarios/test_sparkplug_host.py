@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from pysparkplug import DataType, NCmd
 
 from deploy.brokers import HOST
+from deploy.settings import DataSettings, Settings
+from deploy.status import read_all
+from deploy.wiring import run_ingest
 from devices.codecs import Context
 from devices.codecs.sparkplug import CODEC
 from devices.codecs.sparkplug.topics import parse_topic
@@ -234,3 +238,32 @@ def test_the_host_finds_its_broker_again(mosquitto):
         until(lambda: watch.stats.connected, "the host to come back")
         with edge_node(mosquitto.port):
             until(lambda: watch.stats.births == 1, "a birth")
+
+
+def test_the_ingest_role_runs_the_host_when_it_is_enabled(mosquitto, tmp_path):
+    settings = Settings(
+        data=DataSettings(dir=tmp_path),
+        mqtt=quick_settings(mosquitto.port),
+        sparkplug=SparkplugSettings(enabled=True, host_id="undercity"),
+    )
+    stop = threading.Event()
+    role = threading.Thread(target=run_ingest, args=(settings, 0, stop))
+    with ear(mosquitto.port) as heard:
+        role.start()
+        try:
+            until(lambda: heard.of("STATE"), "our birth")
+            with edge_node(mosquitto.port) as edge:
+                edge.say(401.0)
+                until(lambda: status(settings, "sparkplug_births") == 1.0, "the status to tell of the birth")
+                assert status(settings, "sparkplug_connected") == 1.0
+                until(lambda: status(settings, "received") >= 3.0, "the readings to go into the journal")
+        finally:
+            stop.set()
+            role.join(10)
+        until(lambda: len(heard.of("STATE")) == 2, "our farewell")
+    assert [json.loads(one)["online"] for one in heard.of("STATE")] == [True, False]
+
+
+def status(settings: Settings, name: str) -> float:
+    seen = read_all(settings.status_dir, time.time()).get("ingest-0")
+    return seen.status.fields.get(name, 0.0) if seen else 0.0
