@@ -22,14 +22,14 @@ from devices.errors import PayloadError
 
 UNIT = 17
 NUMBERS = {
-    "int16": (DataType.INT16, -1234),
-    "uint16": (DataType.UINT16, 54321),
-    "int32": (DataType.INT32, -123_456_789),
-    "uint32": (DataType.UINT32, 3_456_789_012),
-    "int64": (DataType.INT64, -123_456_789_012),
-    "uint64": (DataType.UINT64, 123_456_789_012),
-    "float32": (DataType.FLOAT32, -0.15625),
-    "float64": (DataType.FLOAT64, 412.3456789),
+    "int16": (ModbusTcpClient.DATATYPE.INT16, -1234),
+    "uint16": (ModbusTcpClient.DATATYPE.UINT16, 54321),
+    "int32": (ModbusTcpClient.DATATYPE.INT32, -123_456_789),
+    "uint32": (ModbusTcpClient.DATATYPE.UINT32, 3_456_789_012),
+    "int64": (ModbusTcpClient.DATATYPE.INT64, -123_456_789_012),
+    "uint64": (ModbusTcpClient.DATATYPE.UINT64, 123_456_789_012),
+    "float32": (ModbusTcpClient.DATATYPE.FLOAT32, -0.15625),
+    "float64": (ModbusTcpClient.DATATYPE.FLOAT64, 412.3456789),
 }
 
 
