@@ -195,6 +195,8 @@ def topic_of(entry: Entry) -> str:
             return edge_messages(address, {})[1]
         case "hj212":
             return f"hj212/{address}/up"
+        case "cjt188" | "mbus" | "modbus" if entry.gateway:
+            return f"city/{entry.district or 'none'}/gateway/{entry.gateway}/up"
         case _:
             return f"city/{entry.district or 'none'}/{entry.kind}/{entry.id}/up"
 

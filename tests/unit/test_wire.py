@@ -15,7 +15,7 @@ from devices.fleet import Entry, build
 from devices.kinds import load
 from devices.readings import Batch, Sample
 from devices.simulator.city import City
-from devices.simulator.faults import schedule, tells
+from devices.simulator.faults import Labelled, schedule, tells
 from devices.simulator.mixed import SPEECHES, speech, spoken
 from devices.simulator.profiles import KindModel
 from devices.simulator.wire import Channel, Voice, Voices, carried
@@ -24,6 +24,7 @@ from ingest.journal import Block
 
 KINDS, CODECS = load(), load_codecs()
 START_US = 1_767_576_600_000_000
+FLOAT_REGISTERS = [{"name": "supply_temperature", "address": 0, "type": "float32", "unit": "degC"}]
 TURNS = [(kind, turn) for kind, turns in SPEECHES.items() for turn in range(len(turns))]
 
 
@@ -135,7 +136,20 @@ def test_a_devices_own_fields_name_its_words_and_units_are_the_protocols() -> No
     assert said.payload == f"{START_US} 343 0".encode()
 
 
-def test_reports_of_whole_second_protocols_happen_on_whole_seconds_and_never_before_their_fault() -> None:
+def test_an_event_of_a_whole_second_protocol_is_reported_on_the_seconds_behind_it() -> None:
+    settings = {"fields": {"tilt01-Rtd": "tilt_deg:deg"}}
+    entry = Entry("MC-1", "manhole_cover", codec="hj212", address="1" * 24, cadence_s=86_400, settings=settings)
+    begin = START_US + 60_400_000
+    label = Labelled("MC-1", "manhole_cover", "tilted", begin, begin + 9_900_000, ("tilted",))
+    city = City(KINDS, [entry], seed=1, start_us=START_US, labels=[label])
+    found = list(city.emissions(START_US, START_US + 120_000_000))
+    assert [(e.due_us - START_US) / 1e6 for e in found] == [61.0, 66.0, 71.0]
+    tilts = [float(e.payload.partition(b"Rtd=")[2].partition(b",")[0]) for e in found]
+    assert [tilt > 30 for tilt in tilts] == [True, True, False]
+    assert {(e.channel, e.address, e.topic) for e in found} == {(Channel.TCP, "1" * 24, f"hj212/{'1' * 24}/up")}
+
+
+def test_reports_of_whole_second_protocols_happen_on_whole_seconds() -> None:
     voices, entry = coarse()
     voice = voices.voice(KINDS["heat_meter"], entry)
     assert voice.resolution_us == 1_000_000
@@ -196,6 +210,26 @@ def test_any_kind_speaks_protocols_that_carry_any_name(kind: str, codec: str, ad
     (batch,) = decoded.batches
     assert [(batch.fleet.ids[row], at) for row, at in zip(batch.device, batch.time_us, strict=True)] == told
     assert not np.isnan(batch.values[:, [KINDS[kind].column(name) for name in names]]).any()
+
+
+@pytest.mark.parametrize(
+    ("codec", "addresses", "settings"),
+    [("mbus", ("66000001", "66000002"), None), ("modbus", ("7", "8"), {"registers": FLOAT_REGISTERS})],
+)
+def test_meters_behind_a_collector_speak_under_its_topic(
+    codec: str, addresses: tuple[str, ...], settings: dict[str, Any] | None
+) -> None:
+    entries = [
+        Entry(f"HM-{i}", "heat_meter", "d", gateway="GW-1", codec=codec, address=address, settings=settings)
+        for i, address in enumerate(addresses)
+    ]
+    emissions = list(City(KINDS, entries, seed=1, start_us=START_US).emissions(START_US, START_US + 3_600_000_000))
+    assert {emission.topic for emission in emissions} == {"city/d/gateway/GW-1/up"}
+    decoder = Decoder(build(KINDS, entries), CODECS)
+    topics, payloads = [e.topic for e in emissions], [e.payload for e in emissions]
+    decoded = decoder.decode(Block(0, topics, payloads, [e.due_us for e in emissions]))
+    assert decoded.refused == []
+    assert sorted(decoded.batches[0].fleet.ids[row] for row in decoded.batches[0].device) == ["HM-0", "HM-1"]
 
 
 def test_an_edge_node_is_born_before_its_devices_and_they_before_their_data() -> None:
