@@ -177,7 +177,8 @@ def shown(sample: Sample) -> str:
     flags = {
         name: Quality(flag).name.lower() for name, flag in (sample.flags or {}).items() if flag != Quality.GOOD
     }
-    more = {"units": dict(sample.units or {}), "flags": flags, "states": dict(sample.states or {})}
+    units = {name: unit for name, unit in (sample.units or {}).items() if name in sample.values}
+    more = {"units": units, "flags": flags, "states": dict(sample.states or {})}
     line.update({name: part for name, part in more.items() if part})
     if sample.seq >= 0:
         line["seq"] = sample.seq
