@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
+import tracemalloc
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,10 @@ def packet(cp: str, *, head: str = "", crc: str = "hj212", end: bytes = b"\r\n",
 
 
 def decode(payload: bytes, **dialect: Any) -> Sequence[Sample]:
-    return CODEC.decode(payload, context(**dialect))
+    """What `payload` decodes to, now that its names are new and again when they are known."""
+    first = CODEC.decode(payload, context(**dialect))
+    assert CODEC.decode(payload, context(**dialect)) == first
+    return first
 
 
 def only(payload: bytes, **dialect: Any) -> Sample:
@@ -154,6 +159,7 @@ def test_a_data_time_of_17_digits_has_milliseconds() -> None:
         ("1617936069734", 1_617_936_069_734_000),
         ("", RECEIVED_US),
         ("20211412154520280", RECEIVED_US),
+        ("9999999999999", RECEIVED_US),
         ("never", RECEIVED_US),
     ],
 )
@@ -311,6 +317,11 @@ def test_a_value_that_is_no_number_of_reasonable_size_is_refused_at_its_place(va
         error = refusal(body)
         assert error.offset >= body.index(b"w01018-Rtd=") + len("w01018-Rtd=")
         decode(packet(f"DataTime={T};w01018-Rtd=1"))
+
+
+def test_names_and_values_in_each_other_s_place_are_refused_even_when_the_names_are_known() -> None:
+    decode(packet(f"DataTime={T};w01018-Rtd=1"))
+    assert "NAME=VALUE" in str(refusal(packet(f"DataTime;{T}=w01018-Rtd;1")))
 
 
 def test_sub_fields_that_measure_nothing_are_passed_over() -> None:
@@ -504,6 +515,11 @@ def test_every_field_offered_is_carried_with_its_unit(cn: str) -> None:
     assert heard.units == {name: unit for name, unit in fields.items() if unit}
 
 
+def test_the_worst_flag_among_a_factor_s_values_is_sent() -> None:
+    sample = Sample(MN, T_US, {"a-Avg": 1.0, "a-Max": 2.0}, flags={"a-Avg": Quality.BAD, "a-Max": Quality.GOOD})
+    assert only(CODEC.encode((sample,), context())).flags == {"a-Avg": Quality.BAD, "a-Max": Quality.BAD}
+
+
 def test_a_value_in_another_unit_is_sent_in_the_standard_s() -> None:
     sample = Sample(MN, T_US, {"w00000-Rtd": 36.0}, units={"w00000-Rtd": "m3/h"})
     assert only(CODEC.encode((sample,), context())).values["w00000-Rtd"] == pytest.approx(10.0)
@@ -608,29 +624,38 @@ def test_a_changed_digit_is_noticed() -> None:
 def worst() -> dict[str, bytes]:
     many = packet(f"DataTime={T};" + "a-b=1;" * 1600)
     return {
-        "equal names": many * 13,
+        "equal names": many * 6,
         "new names": b"".join(
-            packet(f"DataTime={T};" + "".join(f"a{i}-b{j}=1;" for i in range(900))) for j in range(13)
+            packet(f"DataTime={T};" + "".join(f"a{i}-b{j}=1;" for i in range(900))) for j in range(7)
         ),
-        "parts": packet(f"DataTime={T};a-b=1", head=f"CN=2011;MN={MN};") * 1500,
+        "parts": packet(f"DataTime={T};a-b=1", head=f"CN=2011;MN={MN};") * 700,
         "times": packet("".join(f"DataTime=2021041215{i // 60 % 60:02d}{i % 60:02d};a-b=1;" for i in range(320)))
-        * 13,
-        "marks": packet(";" * 9000) * 14,
-        "no length": b"##" * 60_000,
-        "blanks": packet("") + b" " * 120_000 + b"x",
+        * 6,
+        "marks": packet(";" * 9000) * 7,
+        "no length": b"##" * 30_000,
+        "blanks": packet("") + b" " * 60_000 + b"x",
         "too large": b"#" * 300_000,
     }
 
 
 @pytest.mark.parametrize(("name", "body"), worst().items(), ids=worst())
-def test_no_payload_takes_long(name: str, body: bytes) -> None:
+def test_no_payload_takes_long_or_much_memory(name: str, body: bytes) -> None:
     spent = []
     for _ in range(3):
         values._shapes.clear()
         started = time.thread_time()
-        taken_or_refused(body)
+        with suppress(PayloadError):
+            CODEC.decode(body, context())
         spent.append(time.thread_time() - started)
     assert min(spent) < 0.05, name
+    values._shapes.clear()
+    values._keys.clear()
+    tracemalloc.start()
+    with suppress(PayloadError):
+        CODEC.decode(body, context())
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000, name
 
 
 def test_factors_are_offered_with_units_only_where_the_standard_fixes_them() -> None:

@@ -160,6 +160,51 @@ def test_a_packet_that_could_not_be_read_is_not_built(field: dict[str, str]) -> 
         build(flag=4, **fields)
 
 
+def segment(text: str, end: bytes = b"\r\n") -> bytes:
+    data = text.encode()
+    return b"##%04d%b%04X%b" % (len(data), data, crc(data), end)
+
+
+WHOLE = "QN=20210412154520280;ST=32;CN=2011;PW=123456;MN=010000A8900016F000169DC0;Flag=4;CP=&&a=1&&"
+
+
+def test_of_fields_named_twice_the_first_counts() -> None:
+    assert parse(segment("ST=32;ST=31;CN=2011;CN=2051;MN=a;MN=b;CP=&&&&")).mn == "a"
+
+
+@pytest.mark.parametrize(
+    "field", ["Flag=256", "Flag=-1", "Flag=x", "PNUM=10000", "PNO=1.5", "Flag", "CN=20A1", "MN=a b"]
+)
+def test_a_field_that_means_nothing_is_refused(field: str) -> None:
+    with pytest.raises(PayloadError, match="expected"):
+        parse(segment(f"{field};CN=2011;MN=a;CP=&&&&"))
+
+
+def test_fields_behind_cp_are_taken_unless_strict() -> None:
+    body = segment(WHOLE.replace("Flag=4;", "") + ";Flag=4")
+    assert parse(body).flag == 4
+    with pytest.raises(PayloadError, match="nothing behind CP"):
+        parse(body, strict=True)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b" ", b"\r\n\r\n"])
+def test_another_end_of_line_is_taken_unless_strict(end: bytes) -> None:
+    assert (
+        parse(segment(WHOLE, end)) == parse(segment(WHOLE, b""), strict=True) == parse(segment(WHOLE), strict=True)
+    )
+    with pytest.raises(PayloadError, match="CR LF"):
+        parse(segment(WHOLE, end), strict=True)
+
+
+def test_strict_reading_holds_cp_to_950_bytes_and_the_segment_to_1024() -> None:
+    old = "ST=32;CN=2011;PW=123456;MN=88888880000001;CP=&&"
+    parse(segment(old + "a" * 950 + "&&"), strict=True, version="2005")
+    with pytest.raises(PayloadError, match="CP 951"):
+        parse(segment(old + "a" * 951 + "&&"), strict=True, version="2005")
+    with pytest.raises(PayloadError, match="got '1025"):
+        parse(segment(WHOLE.replace("a=1", "a" * (1025 - len(WHOLE) + 3))), strict=True)
+
+
 # Streams
 
 

@@ -26,7 +26,7 @@ from devices.errors import PayloadError, RegistryError
 from devices.readings import Quality, Sample
 from devices.spec import Text
 
-PAYLOAD_MAX: Final = 128 * 1024
+PAYLOAD_MAX: Final = 64 * 1024  # six of the longest packets, hundreds of usual ones
 _DIALECTS_MAX: Final = 20_000
 _OF_PERIODS: Final = ("Avg", "Min", "Max")
 
