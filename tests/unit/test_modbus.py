@@ -185,6 +185,15 @@ def test_numbers_that_are_none_are_left_out_or_refused() -> None:
     assert "digits 0 to 9" in str(refusal(answer(0x12AB), context(registers=[one(type="bcd16")])))
 
 
+@given(st.floats(width=32))
+def test_a_short_float_is_the_shortest_decimal_of_the_same_bits(value: float) -> None:
+    data = struct.pack(">f", value)
+    number = read(data, "float32", "abcd")
+    assert number is not None
+    assert math.isnan(value) or struct.pack(">f", number) == data
+    assert read(struct.pack(">f", 103.4), "float32", "abcd") == 103.4
+
+
 def test_bits_three_bytes_long_are_told_from_a_request_by_what_is_awaited() -> None:
     registers = [{"name": f"b{at}", "address": at, "type": "bit"} for at in range(20)]
     sender = context(function=1, registers=registers)

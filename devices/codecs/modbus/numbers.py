@@ -6,6 +6,7 @@ register of a longer number comes first, and some swap the bytes too.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Final
 
@@ -53,6 +54,18 @@ def read(data: bytes, kind: str, order: str) -> float | None:
         digits = plain.hex()
         return int(digits) if digits.isdecimal() else None
     number: float = struct.unpack(TYPES[kind], plain)[0]
+    return _shortest(number, plain) if kind == "float32" else number
+
+
+def _shortest(number: float, data: bytes) -> float:
+    """The shortest decimal that is this float32: 103.4, where its bits as a double read 103.4000015258789."""
+    if not math.isfinite(number) or number.is_integer():
+        return number
+    for digits in (6, 7, 8):
+        short = float(f"{number:.{digits}g}")
+        # Rounding may leave what a float32 can hold, at its very end; 1e38 keeps clear of it.
+        if abs(short) < 1e38 and struct.pack(">f", short) == data:
+            return short
     return number
 
 
