@@ -34,6 +34,7 @@ DIALECTS: Final[dict[str, list[dict[str, Any]]]] = {
         {"crc": "modbus-swapped", "version": "2005"},
     ],
     "cjt188": [{"layout": "value_unit"}, {"layout": "unit_value"}, {"layout": "big_endian"}],
+    "modbus": [{"unit_codes": {"1": "kPa"}}, {"unit": 5, "with_request": True}],
     "sparkplug": [{"message": "NBIRTH"}, {"message": "DDATA"}],
 }
 TOPICS: Final[dict[str, list[str]]] = {

@@ -1,7 +1,8 @@
 """Published packets: `tests/vectors/NAME.json`, one file per codec, each packet with its source.
 
 A packet stands there as `hex`, `text`, `json` or `payload`; `model` (or `device`), `port` (or `fPort`), `topic` and
-`settings` say what the registry would. One that is `refused`, or whose checksum its file calls wrong, must not decode.
+`settings` say what the registry would. One that is `refused`, that `is` a control frame, or whose checksum its file
+calls wrong must not decode.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _vector(codec: str, place: int, one: dict[str, Any]) -> Vector:
         settings=one.get("settings", {}),
     )
     name = str(one.get("name") or one.get("note") or one["source"])
-    wrong = bool(one.get("refused")) or one.get("crc_verified") is False
+    wrong = bool(one.get("refused")) or one.get("is") == "control" or one.get("crc_verified") is False
     return Vector(one.get("codec", codec), f"{codec} {place}: {name:.60}", _payload(one), context, wrong)
 
 
