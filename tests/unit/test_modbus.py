@@ -201,6 +201,13 @@ def test_bits_three_bytes_long_are_told_from_a_request_by_what_is_awaited() -> N
     assert [name for name, value in sample.values.items() if value] == ["b0", "b2", "b19"]
 
 
+def test_a_reply_that_begins_with_what_checks_as_a_request_is_still_the_reply() -> None:
+    asking_bytes = reply("rtu", 1, 3, bytes.fromhex("DFE4EF7F"))
+    assert crc16(asking_bytes[:6]) == int.from_bytes(asking_bytes[6:8], "little")
+    for payload in (asking_bytes, asking_bytes + answer(1, unit=1), request("rtu", 1, 3, 0, 2) + asking_bytes):
+        assert CODEC.decode(payload, context())[0].values == {"r0": 0xDFE4, "r1": 0xEF7F}
+
+
 def test_modbus_tcp_frames_are_read_when_set() -> None:
     sender = context("pressure-a", framing="tcp", unit=1, with_request=True)
     payload = CODEC.encode([Sample("", NOW, {"pressure": 412.5}, units={"pressure": "kPa"})], sender)

@@ -48,12 +48,12 @@ class Modbus:
     def fields(self, context: Context) -> Mapping[str, str]:
         """Names of the map with their units: kPa, else its first code, where the device tells the unit itself.
 
-        A value whose unit the device tells in codes that nobody declared is left out.
+        None while the device tells a unit in codes that nobody declared.
         """
         one = plan(context.settings, context.model)
         told = "kPa" if "kPa" in one.unit_codes.values() else next(iter(one.unit_codes.values()), None)
         units = {reg.name: told if reg.unit_register is not None else (reg.unit or "") for reg in one.registers}
-        return {name: unit for name, unit in units.items() if unit is not None}
+        return {} if None in units.values() else {name: unit or "" for name, unit in units.items()}
 
     def check(self, settings: Settings) -> None:
         """RegistryError when a setting is unknown or has no meaning."""

@@ -15,6 +15,7 @@ here builds anything but reads: whatever writes to a device is recognised and re
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Final, NamedTuple
@@ -132,10 +133,14 @@ def _rtu(payload: bytes, offset: int, answers: Answers) -> tuple[Frame, int]:
     unit, function = payload[offset : offset + 2]
     _refuse_unknown(function, offset + 1)
     lengths = _lengths(payload, offset)
-    for length in lengths:
-        end = offset + length
-        if length <= rest and _sum(payload, offset, end) == _read_sum(payload, end):
-            return _parsed(payload[offset + 1 : end - 2], offset, unit, 1, answers), end
+    sealed_lengths = [
+        length
+        for length in dict.fromkeys(lengths)
+        if length <= rest and _sum(payload, offset, offset + length) == _read_sum(payload, offset + length)
+    ]
+    if sealed_lengths:
+        end = offset + _likelier(payload, offset, sealed_lengths)
+        return _parsed(payload[offset + 1 : end - 2], offset, unit, 1, answers), end
     fitting = [length for length in lengths if length <= rest]
     if not fitting:
         raise PayloadError(
@@ -145,6 +150,13 @@ def _rtu(payload: bytes, offset: int, answers: Answers) -> tuple[Frame, int]:
         )
     end = offset + (rest if rest in fitting else fitting[-1])
     raise _bad_sum(payload, offset, end)
+
+
+def _likelier(payload: bytes, offset: int, lengths: list[int]) -> int:
+    """Which of the lengths with a right CRC: one reply in 65536 begins with eight bytes that check as a request."""
+    address, count = struct.unpack_from(">2H", payload, offset + 2) if len(lengths) > 1 else (0, 0)
+    asks = fits(payload[offset + 1], address, count)
+    return lengths[0] if asks and offset + lengths[-1] != len(payload) else lengths[-1]
 
 
 def _sum(payload: bytes, start: int, end: int) -> int:
