@@ -308,6 +308,8 @@ def test_an_instrument_without_a_value_costs_only_its_own(nothing: str) -> None:
     sample = only(packet(f"DataTime={T};w01018-Rtd={nothing},w01018-Flag=B;w21003-Rtd=2,w21003-Flag=N"))
     assert sample.values == {"w21003-Rtd": 2}
     assert sample.states == {"w01018-Flag": "B"}
+    decode(packet(f"DataTime={T};w01018-Rtd=1;w21003-Rtd=2"))
+    assert only(packet(f"DataTime={T};w01018-Rtd={nothing};w21003-Rtd=2")).values == {"w21003-Rtd": 2}
 
 
 @pytest.mark.parametrize("value", ["1e16", "-1e16", "1e999", "inf", "abc", "1_0", "0x10", "1,5x", "１"])

@@ -48,7 +48,7 @@ _NOTHING: Final = frozenset(
 )  # an instrument with no value
 _AS_SEPARATOR: Final = bytes.maketrans(b"=,", b";;")
 _BUT_MARKS: Final = bytes(set(range(256)) - set(b"=,;"))
-_SHAPES_MAX: Final = 2000
+_SHAPES_MAX: Final = 1000  # a city's loggers are of far fewer makes
 _SHAPE_PARTS: Final = 400
 
 
