@@ -203,16 +203,21 @@ def topic_of(entry: Entry) -> str:
 
 def _explore(bare: Voice) -> tuple[dict[str, Word], int]:
     """What comes back of a typical sample, and the resolution of its time."""
-    wanted = dict(_candidates(bare))
-    found = _understood(bare, wanted)
-    words = {name: word for name, word in wanted.items() if found and name in found[1]}
-    if not words:
-        # One after the other: a word that the codec refuses must not cost the others theirs.
-        for name, word in wanted.items():
-            tried = _understood(bare, {**words, name: word})
-            if tried is not None and name in tried[1]:
-                words[name], found = word, tried
-    return words, found[0] if found and words else 0
+    offered = dict(_candidates(bare))
+    # Some codecs carry any name beside those they offer: the quantity's own is worth a try.
+    every = {name: offered.get(name, Word(name, None)) for name in bare.kind.simulate.shapes}
+    for wanted in (every, offered):
+        found = _understood(bare, wanted)
+        if found is not None and found[1]:
+            return {name: word for name, word in wanted.items() if name in found[1]}, found[0]
+    # One after the other: a word that the codec refuses must not cost the others theirs.
+    words: dict[str, Word] = {}
+    resolution_us = 0
+    for name, word in every.items():
+        tried = _understood(bare, {**words, name: word})
+        if tried is not None and name in tried[1]:
+            words[name], resolution_us = word, tried[0]
+    return words, resolution_us
 
 
 def _understood(bare: Voice, words: Mapping[str, Word]) -> tuple[int, Mapping[str, float]] | None:
