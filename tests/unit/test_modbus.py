@@ -194,6 +194,13 @@ def test_a_short_float_is_the_shortest_decimal_of_the_same_bits(value: float) ->
     assert read(struct.pack(">f", 103.4), "float32", "abcd") == 103.4
 
 
+@pytest.mark.parametrize(
+    ("order", "data"), [("abcd", "075BCD15"), ("cdab", "CD15075B"), ("badc", "5B0715CD"), ("dcba", "15CD5B07")]
+)
+def test_the_byte_orders_are_those_of_the_field(order: str, data: str) -> None:
+    assert read(bytes.fromhex(data), "int32", order) == 123_456_789
+
+
 def test_bits_three_bytes_long_are_told_from_a_request_by_what_is_awaited() -> None:
     registers = [{"name": f"b{at}", "address": at, "type": "bit"} for at in range(20)]
     sender = context(function=1, registers=registers)
