@@ -539,8 +539,9 @@ def test_a_logger_that_asks_for_the_time_gets_its_clock_set_once_a_minute(tmp_pa
                 while (await asked(run, ask="list"))[0].row.busy:  # type: ignore[union-attr]  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
                 one.send(cn="1013", cp="")
+                await one.until(lambda: len(one.answers) == 2, "the second answer")
                 one.send()
-                await one.until(lambda: len(one.answers) == 3, "the further answers")
+                await one.until(lambda: len(one.answers) == 3, "an answer that a request would have overtaken")
                 assert len(one.requests) == 1
 
         play(part())
