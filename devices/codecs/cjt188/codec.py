@@ -21,6 +21,7 @@ from devices.spec import Text
 _READS: Final = (b"\x90\x1f", b"\x1f\x90", b"\x90\x2f", b"\x2f\x90")
 _MONTHS: Final = range(0x20, 0x2C)  # D120 to D12B: what was settled in each of the last twelve months
 _HEADER: Final = 3  # DI0 DI1 SER
+_STATUS_VALUES: Final = ("valve", "battery_low")
 _VALVES: Final = {1: "closed", 2: "undefined", 3: "fault"}
 _BATTERY: Final = 0x04
 _UNSUPPORTED: Final = 0xFF
@@ -36,7 +37,7 @@ class CjT188:
     models: Final = ()
 
     def decode(self, payload: bytes, context: Context) -> tuple[Sample, ...]:
-        """A sample for every reading in `payload`; PayloadError unless each frame holds and one is a reading."""
+        """A sample for every reading in `payload`, none for requests; PayloadError unless each frame holds."""
         layout = context.settings.get("layout", AUTO)
         return tuple([_sample(reply, layout, context.received_us) for reply in replies(payload)])
 
@@ -90,13 +91,8 @@ def _sample(reply: Reply, layout: str, received_us: int) -> Sample:
         flags, units = None, found.units
     else:
         flags = _status(status, found.values, states)
-        units = (
-            _WITH_STATUS | found.units if "valve" in found.values or "battery_low" in found.values else found.units
-        )
+        units = found.units | {name: "" for name in _STATUS_VALUES if name in found.values}
     return Sample(reply.address, time_us, found.values, -1, flags, units, states or None)
-
-
-_WITH_STATUS: Final = {"valve": "", "battery_low": ""}
 
 
 def _form(reply: Reply) -> Form:

@@ -18,13 +18,7 @@ READING: Final = 0x81
 _READINGS: Final = (READING, 0xA1)  # one maker of water meters sets bit 5
 _OVERHEAD: Final = 13  # 68 T A0..A6 C L, then CS 16
 _METERS: Final = (*range(0x10, 0x1A), *range(0x20, 0x2A), *range(0x30, 0x3A))
-_SILENT: Final = {
-    0x01: "a read request, no reading",
-    0x03: "a request for the address, no reading",
-    0x09: "a request for the key version, no reading",
-    0x83: "a reply with the address, no reading",
-    0x89: "a reply with the key version, no reading",
-}
+_SILENT: Final = (0x01, 0x03, 0x09, 0x83, 0x89)  # a request to read; of address and key version also the replies
 _VALVE: Final = (b"\xa0\x17", b"\x17\xa0")
 _PREAMBLE: Final = re.compile(rb"\xfe*")
 _NOTHING: Final = "nothing was used"
@@ -40,15 +34,14 @@ class Reply(NamedTuple):
 
 
 def replies(payload: bytes) -> list[Reply]:
-    """The readings in `payload`, in its order.
+    """The readings in `payload`, in its order; none where there are only requests.
 
-    PayloadError with the offset where a frame does not hold, where a write stands, or when there is no reading.
+    PayloadError with the offset where a frame does not hold, and where a write stands.
     """
     size = len(payload)
     if not 0 < size <= PAYLOAD_MAX:
         raise PayloadError(f"cjt188: expected 1 to {PAYLOAD_MAX} bytes, got {size}; {_NOTHING}", offset=0)
     found: list[Reply] = []
-    silent: PayloadError | None = None
     at = 0
     while at < size:
         start = at
@@ -58,14 +51,9 @@ def replies(payload: bytes) -> list[Reply]:
         if payload[start + 9] in _READINGS:
             address = payload[start + 2 : start + 9][::-1].hex().upper()
             found.append(Reply(start + 11, payload[start + 1], address, payload[start + 11 : end - 2]))
-        else:
-            refusal = _refusal(payload, start)
-            if payload[start + 9] not in _SILENT:
-                raise refusal
-            silent = silent or refusal
+        elif payload[start + 9] not in _SILENT:
+            raise _refusal(payload, start)
         at = end
-    if not found and silent is not None:
-        raise silent
     return found
 
 
@@ -107,11 +95,9 @@ def _end(payload: bytes, start: int, size: int) -> int:
 
 
 def _refusal(payload: bytes, start: int) -> PayloadError:
-    """What a frame that is no reading is."""
+    """What a frame is that carries more than a request to read."""
     control = payload[start + 9]
-    if control in _SILENT:
-        said = _SILENT[control]
-    elif control >= 0xC0:
+    if control >= 0xC0:
         said = f"the meter's report of an error (C={control:02X}), no reading"
     elif control >= 0x80:
         said = f"a reply to a control frame (C={control:02X}), which monitoring neither sends nor reads"
