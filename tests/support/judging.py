@@ -43,20 +43,18 @@ TOPICS: Final[dict[str, list[str]]] = {
         *(_NODE.format(message) + "/Logger" for message in ("DBIRTH", "DDATA", "DDEATH")),
     ]
 }
-PORTS: Final = {"lorawan": (-1, 1, 2, 85)}
 
 
 def contexts(codec: Codec) -> list[Context]:
-    """Every model in every dialect, under every kind of topic and port that `codec` tells apart."""
+    """Every model in every dialect, under every kind of topic that `codec` tells apart."""
     dialects: list[dict[str, Any]] = [{}, *DIALECTS.get(codec.name, [])]
     for settings in dialects:
         codec.check(settings)
     return [
-        Context(topic=topic, model=model, port=port, received_us=RECEIVED_US, settings=settings)
+        Context(topic=topic, model=model, received_us=RECEIVED_US, settings=settings)
         for model in (codec.models or ("",))
         for settings in dialects
         for topic in TOPICS.get(codec.name, [""])
-        for port in PORTS.get(codec.name, (-1,))
     ]
 
 

@@ -49,7 +49,8 @@ def _vector(codec: str, place: int, one: dict[str, Any]) -> Vector:
         settings=one.get("settings", {}),
     )
     name = str(one.get("name") or one.get("note") or one["source"])
-    wrong = bool(one.get("refused")) or one.get("is") == "control" or one.get("crc_verified") is False
+    controls = one.get("is") == "control" or "CONTROL" in one.get("note", "")
+    wrong = controls or bool(one.get("refused")) or one.get("crc_verified") is False
     return Vector(one.get("codec", codec), f"{codec} {place}: {name:.60}", _payload(one), context, wrong)
 
 
