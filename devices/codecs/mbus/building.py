@@ -50,18 +50,23 @@ def answer(sample: Sample, device: str) -> bytes:
         raise PayloadError(
             f"mbus: expected an identification of up to 8 digits, got {device!a:.80}; nothing was built"
         )
-    body = b"".join(_record(sample, name, value) for name, value in sample.values.items()) + _clock(sample.time_us)
+    body = build_records(sample.values, sample.units or {}) + _clock(sample.time_us)
     identity = bytes.fromhex(device.zfill(8))[::-1]
     data = bytes((_ANSWER, 0, _VARIABLE)) + identity + _MAKER + bytes((1, _HEAT, 0, 0, 0, 0)) + body
     return bytes((LONG, len(data), len(data), LONG)) + data + bytes((sum(data) & 0xFF, STOP))
 
 
-def _record(sample: Sample, name: str, value: float) -> bytes:
+def build_records(values: Mapping[str, float], units: Mapping[str, str] = FIELDS) -> bytes:
+    """Records without a frame around them; PayloadError for a name or number that they cannot carry."""
+    return b"".join(_record(name, value, units.get(name, "")) for name, value in values.items())
+
+
+def _record(name: str, value: float, unit: str) -> bytes:
     slot = SLOTS.get(name)
     if slot is None:
         raise PayloadError(f"mbus: expected names among {', '.join(SLOTS)}, got {name!a:.80}; nothing was built")
     try:
-        value = convert(value, (sample.units or {}).get(name, slot.unit), slot.unit)
+        value = convert(value, unit or slot.unit, slot.unit)
     except SpecError as error:
         raise PayloadError(f"mbus: {name}: {error}") from None
     limit = (1 << (8 * slot.size - 1)) * slot.step  # the lowest integer stands for "no value"

@@ -1,0 +1,151 @@
+"""What the envelopes of network servers have in common: base64, somebody else's decoded object, radio quality.
+
+To: the codecs `chirpstack` and `ttn`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from devices.codecs import Context
+from devices.codecs.lorawan.codec import MODELS, content, find, payload_of
+from devices.codecs.lorawan.device import Uplink
+from devices.errors import PayloadError
+from devices.readings import Sample
+
+_T = TypeVar("_T")
+ENVELOPE_MAX: Final = 64 * 1024
+NUMBER_MAX: Final = 1e15
+_VALUES_MAX: Final = 64
+_DEPTH_MAX: Final = 4
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_YEARS: Final = (2000, 2100)
+_KEY: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+
+Count = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Port = Annotated[int, Meta(ge=0, le=255)]
+Number = Annotated[float, Meta(ge=-1000, le=1000)]
+Moment = Annotated[datetime, Meta(tz=True)]
+Short = Annotated[str, Meta(max_length=200)]
+
+
+def parsed(codec: str, payload: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """The envelope; PayloadError with the offset where the parser stopped, if it says."""
+    if len(payload) > ENVELOPE_MAX:
+        raise refusal(codec, f"at most {ENVELOPE_MAX} bytes", str(len(payload)), ENVELOPE_MAX)
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        raise refusal(codec, "the envelope of an uplink", f"{str(error)!a:.160}", 0) from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        found = re.search(r"\(byte (\d+)\)", str(error))
+        offset = int(found.group(1)) if found else len(payload)
+        text = "deep nesting" if isinstance(error, RecursionError) else str(error).partition(" (byte")[0]
+        raise refusal(codec, "JSON", f"{text!a:.120}", min(offset, len(payload))) from None
+
+
+def refusal(codec: str, expected: str, got: str, offset: int = -1) -> PayloadError:
+    """The error for an envelope."""
+    return PayloadError(f"{codec}: expected {expected}, got {got}; nothing was used", offset=offset)
+
+
+def micros(moments: Sequence[datetime | None], received_us: int) -> int:
+    """The first time that there is and that can be right, UTC microseconds; else our receipt."""
+    for moment in moments:
+        if moment is not None and _YEARS[0] <= moment.year < _YEARS[1]:
+            return (moment - _EPOCH) // _MICROSECOND
+    return received_us
+
+
+def read(codec: str, data: str, port: int, decoded: Mapping[str, Any] | None, context: Context) -> Uplink:
+    """The uplink's content: by our own decoder for the registered model, else as the server decoded it."""
+    model = find(context.model)
+    if model is not None:
+        if not data:
+            if decoded is None:
+                return Uplink()  # a frame without payload: the device is there, and has nothing to say
+            raise refusal(codec, f"a payload of {model.name}", "a decoded object alone")
+        return content(_bytes(codec, data), model, port, context.settings)
+    if decoded:
+        return flattened(codec, decoded)
+    if not data and decoded is None:
+        return Uplink()
+    known = ", ".join(MODELS)
+    raise refusal(
+        codec,
+        f"a registered model among {known}, or an object that the server decoded",
+        f"model {context.model!a:.60} and no object",
+    )
+
+
+def _bytes(codec: str, data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise refusal(codec, "base64", f"{error}") from None
+
+
+def flattened(codec: str, decoded: Mapping[str, Any]) -> Uplink:
+    """Somebody else's decoded values: numbers by dotted name, truth as 0 and 1, texts as states."""
+    into = Uplink()
+    waiting: list[tuple[str, int, Mapping[str, Any]]] = [("", 1, decoded)]
+    while waiting:
+        prefix, depth, level = waiting.pop(0)
+        for key, value in level.items():
+            name = f"{prefix}{key}"
+            if not _KEY.fullmatch(name):
+                raise refusal(codec, "names of 1 to 64 characters", f"{name!a:.80}")
+            if isinstance(value, dict) and depth < _DEPTH_MAX:
+                waiting.append((f"{name}.", depth + 1, value))
+            elif isinstance(value, bool | int | float):
+                if not (math.isfinite(value) and abs(value) <= NUMBER_MAX):
+                    raise refusal(codec, f"numbers within {NUMBER_MAX:.0e}", f"{name} = {value!a:.40}")
+                into.values[name] = float(value)
+            elif isinstance(value, str):
+                into.states[name] = value[:200]
+            if len(into.values) + len(into.states) + len(waiting) > _VALUES_MAX:
+                raise refusal(codec, f"at most {_VALUES_MAX} values", "more")
+    return into
+
+
+def add_radio(into: Uplink, heard: Sequence[tuple[float, float]]) -> None:
+    """The quality at the gateway that heard it best: `heard` are pairs of SNR in dB and RSSI in dBm."""
+    if not heard:
+        return
+    snr, rssi = max(heard)
+    into.add("rssi", rssi, "dBm")
+    into.add("snr", snr, "dB")
+    into.states["gateways"] = str(len(heard))
+
+
+def split(sample: Sample, context: Context) -> tuple[bytes | None, dict[str, float], tuple[float, float]]:
+    """For building: payload by the model, or None and an object; and RSSI and SNR, which the envelope carries."""
+    values = dict(sample.values)
+    radio = values.pop("rssi", -80.0), values.pop("snr", 8.0)
+    model = find(context.model)
+    if model is None:
+        return None, values, radio
+    if not values:
+        return b"", {}, radio
+    inner = Sample(sample.device, sample.time_us, values, units=sample.units)
+    return payload_of(inner, model, context.settings), {}, radio
+
+
+def stamp(time_us: int) -> str:
+    """RFC 3339 in UTC."""
+    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+
+
+def encoded(data: bytes) -> str:
+    """Base64 as the envelopes write it."""
+    return base64.b64encode(data).decode("ascii")
