@@ -113,7 +113,7 @@ class Commits:
             self._recovered()
         for _, then in batch:
             if then is not None:
-                then()
+                _tell(then)
         return len(batch)
 
     def _batch(self) -> Sequence[tuple[Delivery, Then | None]]:
@@ -140,6 +140,13 @@ class Commits:
         self._retry.reset()
         self._full_said.reset()
         log.info("journal_recovered")
+
+
+def _tell(then: Then) -> None:
+    try:
+        then()
+    except Exception:  # one packet's trouble is not that of all the others
+        log.exception("answer_failed", now="the packet is journalled; the logger sends it again")
 
 
 def _since(started: float) -> float:

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from devices.errors import PayloadError, UndercityError
 from ingest.journal import REFUSED, TICK, Delivery, Journal
 from ingest.mqtt_pace import Seldom
 from ingest.packets import Refusal
@@ -101,7 +102,8 @@ class Listener:
         self._clock_asked: dict[str, float] = {}
         self._scratch = memoryview(bytearray(READ_BYTES))
         self._records = Bucket(settings.refused_per_s, 10 * settings.refused_per_s)
-        self._said = {name: Seldom(_SAY_AGAIN_S) for name in ("refused", "limit", "registry", "taken")}
+        self._closings = Bucket(1.0, 30.0)
+        self._said = {name: Seldom(_SAY_AGAIN_S) for name in ("refused", "limit", "registry", "taken", "mute")}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._last_us = 0
@@ -222,15 +224,24 @@ class Listener:
 
     def _done(self, connection: Connection, event: Accepted, answer: Answer | None) -> None:
         """The packet is on the disk: say so."""
-        packet = event.packet
         if answer is not None and connection.open:
-            connection.send(build_answer(answer, event.rule, qn=packet.qn, pw=packet.pw, flag=packet.flag or 0))
-            self.stats.acked += 1
+            self._answer(connection, event, answer)
         if event.cn == CLOCK_REQUEST:
             self._set_clock(event)
         connection.answered()
         if connection.unanswered <= self.settings.unanswered_max // 2:
             connection.go_on_reading(Hold.UNANSWERED)
+
+    def _answer(self, connection: Connection, event: Accepted, answer: Answer) -> None:
+        packet = event.packet
+        try:
+            raw = build_answer(answer, event.rule, qn=packet.qn, pw=packet.pw, flag=packet.flag or 0)
+        except PayloadError as error:  # an echo of what no packet can carry, such as # within QN
+            if self._said["mute"].due(self._loop.time()):
+                log.warning("packet_not_answerable", mn=event.rule.mn, reason=str(error), now="it is journalled")
+            return
+        connection.send(raw)
+        self.stats.acked += 1
 
     def _own(self, connection: Connection, mn: str) -> None:
         """One logger, one connection: the newest. The older one is what a lost signal left behind."""
@@ -276,7 +287,8 @@ class Listener:
 
     def _close(self, connection: Connection, reason: str) -> None:
         self.stats.closed_by_us += 1
-        log.info("connection_closed", peer=connection.peer, reason=reason, packets=connection.packets)
+        if self._closings.allows(self._loop.time()):  # whoever comes again and again must not fill the log
+            log.info("connection_closed", peer=connection.peer, reason=reason, packets=connection.packets)
         connection.close()
 
     # What time brings.
@@ -378,7 +390,7 @@ class Listener:
             outcome = await self.requests.ask(
                 rule, Downlink.SET_CLOCK, lambda _: clock_cp(self.now(), instrument), lambda _: None
             )
-        except TcpError as error:
+        except UndercityError as error:
             log.warning("clock_not_set", mn=rule.mn, reason=str(error))
             return
         (log.info if outcome.ok else log.warning)(

@@ -16,13 +16,14 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from devices.codecs.hj212.checksum import crc
 from devices.fleet import Entry
 from ingest.errors import JournalFull
 from ingest.journal import REFUSED, TICK
 from ingest.tcp_desk import Line, Question, ask
 from ingest.tcp_settings import TCP_LINK, TcpError, TcpSettings
 from tests.support.listening import Listening, entry, listening
-from tests.support.logger import SimulatedLogger, packet
+from tests.support.logger import SimulatedLogger, data, packet
 from tests.support.system import until
 
 A, B = "010000A8900016F000169DC0", "B2"
@@ -152,6 +153,20 @@ def test_a_heartbeat_and_a_login_are_answered_as_notices(tmp_path: Path) -> None
                 assert [(x.cn, x.flag) for x in one.answer_frames] == [("9013", 4), ("9013", 8)]
 
         play(part())
+
+
+def test_a_packet_that_cannot_be_answered_harms_nobody_else(tmp_path: Path) -> None:
+    segment = f"QN=2026#1;ST=32;CN=2011;PW=123456;MN={A};Flag=5;CP=&&{data()}&&".encode()
+    with listening(tmp_path, entry(A)) as run:
+
+        async def part() -> None:
+            async with SimulatedLogger(A, run.port).connected() as one:
+                one.write(b"##%04d%b%04X\r\n" % (len(segment), segment, crc(segment)))
+                qn = one.send()
+                await one.until(lambda: one.answers == [qn], "an answer to the next one")
+
+        play(part())
+        assert len(run.packets()) == 2
 
 
 def test_a_stranger_gets_no_answer_and_is_sent_away(tmp_path: Path) -> None:
