@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from deploy.brokers import MosquittoBroker
 from deploy.errors import DeployError
+from deploy.logger_pool import LoggerPool, LoggerSettings
 from deploy.publishing import Publisher, PublishSettings
 from devices.fleet import Entry
 from devices.kinds import load
@@ -34,6 +36,30 @@ def test_every_message_is_acknowledged(mosquitto: MosquittoBroker, tmp_path: Pat
     assert first.startswith("300 devices, 300.0 readings/s")
     messages, acknowledged = int(last.split()[0]), int(last.split(" published, ")[1].split()[0])
     assert messages == acknowledged > 300
+
+
+@needs_mosquitto
+def test_a_mixed_city_without_a_listener_uses_the_broker(mosquitto: MosquittoBroker, tmp_path: Path) -> None:  # noqa: F811
+    options = ("--mixed", "--devices", "150", "--rate", "150", "--for", "2s", "--seed", "4")
+    done = undercity("simulate", "--broker", f"127.0.0.1:{mosquitto.port}", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    messages, acknowledged = int(last.split()[0]), int(last.split(" published, ")[1].split()[0])
+    assert messages == acknowledged > 150
+
+
+@needs_mosquitto
+def test_loggers_that_nobody_answers_are_not_called_published(mosquitto: MosquittoBroker) -> None:  # noqa: F811
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        entries = [Entry("SI-1", "sewage_inflow", "d", cadence_s=1, codec="hj212", address="1" * 24)]
+        city = City(load(), entries, seed=1, start_us=1_767_576_600_000_000)
+        pool = LoggerPool(LoggerSettings(host="127.0.0.1", port=deaf.getsockname()[1]))
+        publisher = Publisher(PublishSettings(host="127.0.0.1", port=mosquitto.port, drain_s=0.5), pool)
+        publisher.open()
+        publisher.run(city, from_us=city.start_us, for_s=0.5, speed=10, stop=threading.Event())
+        result = publisher.close()
+    assert result.messages > 1
+    assert (result.acknowledged, result.whole) == (0, False)
 
 
 @needs_mosquitto
