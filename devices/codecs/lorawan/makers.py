@@ -8,8 +8,8 @@ from typing import Final
 
 from devices.codecs import Settings
 from devices.codecs.lorawan.device import Model, Uplink, integer, need, refusal
-from devices.codecs.mbus import read_records
 from devices.codecs.mbus.building import FIELDS, build_records
+from devices.codecs.mbus.records import parse
 
 _TILT_EVENTS: Final = (
     "Transition to vertical",
@@ -131,8 +131,8 @@ def _elvaco(payload: bytes, _settings: Settings) -> Uplink:
     need("CMi4160", payload, 2, "message type and records")
     if payload[0] != _STANDARD:
         raise refusal("CMi4160", "message type 1e (standard)", f"{payload[0]:02x}", 0)
-    values, units = read_records(payload[1:], offset=1)
-    return Uplink(values, units)
+    found = parse(payload[1:], offset=1)  # with what it says in words: the meter's own number
+    return Uplink(found.values, found.units, found.states)
 
 
 def _build_elvaco(values: Mapping[str, float], _settings: Settings) -> bytes:
