@@ -22,7 +22,7 @@ AIM = 30_000
 
 def frames() -> dict[str, bytes]:
     """One published reply per form."""
-    found = {}
+    found: dict[str, bytes] = {}
     for vector in json.loads(VECTORS.read_text("utf-8")):
         if vector["crc_verified"] and vector["expected"] is not None:
             found.setdefault(vector["layout"].partition(":")[0], bytes.fromhex(vector["hex"]))

@@ -277,7 +277,7 @@ def test_settings_other_than_the_layout_are_not_taken() -> None:
 DIGITS = {"energy": 2, "settlement_energy": 2, "power": 2, "flow": 3, "volume": 2}
 VALUES = st.fixed_dictionaries(
     {},
-    optional={name: st.integers(0, 9_999_999).map(lambda n, d=d: n / 10**d) for name, d in DIGITS.items()}
+    optional={name: st.integers(0, 9_999_999).map((10.0**-digits).__mul__) for name, digits in DIGITS.items()}
     | {
         name: st.integers(0, 19_999).map(lambda n: n / 100)
         for name in ("supply_temperature", "return_temperature")
