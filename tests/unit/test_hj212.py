@@ -236,6 +236,7 @@ def test_a_factor_s_own_flag_comes_before_the_one_for_all() -> None:
     [
         packet(f"DataTime={T};w01018-Rtd=1,w01018-Flag=N", end=b"\n"),
         packet(f"DataTime={T};w01018-Rtd=1,w01018-Flag=N", end=b""),
+        b"\r\n" + packet(f"DataTime={T};w01018-Rtd=1,w01018-Flag=N"),
         packet(f"DataTime={T};w01018-Rtd=1,w01018-Flag=N;"),
         packet(f"DataTime={T};;w01018-Rtd=1,w01018-Flag=N,"),
         packet(f"DataTime={T};w01018-Rtd=1,w01018-Flag=N", QN="", Flag=""),

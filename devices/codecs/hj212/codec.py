@@ -49,7 +49,9 @@ class Hj212:
         if len(payload) > PAYLOAD_MAX:
             raise refusal(f"at most {PAYLOAD_MAX} bytes", len(payload), PAYLOAD_MAX)
         dialect = self._dialect(context.settings)
-        frame = _frame(payload, 0, dialect)
+        # An end of line left over from before is no reason to lose a packet.
+        start = 0 if dialect.strict else len(payload) - len(payload.lstrip(BLANK))
+        frame = _frame(payload, start, dialect)
         samples = _samples(frame, dialect, context)
         if frame.end == len(payload) or payload[frame.end :] == b"\r\n":
             return samples
