@@ -97,8 +97,8 @@ def run_loggers(settings: Settings, stop: threading.Event) -> None:
     """HJ 212 loggers over TCP to journal, each packet answered after its commit."""
     from deploy.storelink import store_socket  # noqa: PLC0415  it pulls in every layer
     from devices.catalog import SqlRegistry  # noqa: PLC0415
-    from ingest.tcp_listener import run_listener  # noqa: PLC0415
     from ingest.tcp_loggers import Loggers  # noqa: PLC0415
+    from ingest.tcp_run import run_listener  # noqa: PLC0415
     from ingest.tcp_stats import TcpStats  # noqa: PLC0415
 
     with ExitStack() as stack:

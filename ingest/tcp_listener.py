@@ -10,29 +10,28 @@ read. A full journal holds all connections: TCP then makes the loggers wait, and
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import structlog
 
-from devices.errors import PayloadError, UndercityError
+from devices.errors import PayloadError
 from ingest.journal import REFUSED, TICK, Delivery, Journal
 from ingest.mqtt_pace import Seldom
 from ingest.packets import Refusal
+from ingest.tcp_clocks import Clocks
 from ingest.tcp_commits import Commits
 from ingest.tcp_connection import READ_BYTES, Connection
-from ingest.tcp_downlink import CLOCK_REQUEST, Answer, Downlink, answer_for, build_answer, clock_cp
+from ingest.tcp_downlink import CLOCK_REQUEST, Answer, answer_for, build_answer
 from ingest.tcp_limits import Bucket, Hold
-from ingest.tcp_loggers import LoggerRule, Loggers
-from ingest.tcp_requests import Link, Requests
+from ingest.tcp_loggers import Loggers
+from ingest.tcp_requests import Requests
+from ingest.tcp_roster import Roster, Status
 from ingest.tcp_session import Accepted, Session
 from ingest.tcp_settings import TCP_LINK, TcpError, TcpSettings
 from ingest.tcp_stats import TcpStats
@@ -44,32 +43,8 @@ _SAY_AGAIN_S: Final = 30.0
 _BURST_S: Final = 8.0  # seconds' worth of packets at once: what a logger kept while it had no signal
 _READ_COST: Final = 0.02  # of a packet: a serial line that drips may bring every byte by itself
 _BREAK_S: Final = 5.0  # slowed again so soon after is slowed all the while
-_CLOCK_EVERY_S: Final = 60.0  # a logger that asks for the time more often is broken
 _BACKLOG: Final = 1_024
 _JSON = msgspec.json.Encoder()
-
-
-@dataclass(slots=True)
-class Heard:
-    """What was heard of one logger since the listener started. `at_us`: UTC of the last packet, by our clock."""
-
-    at_us: int = 0
-    cn: int = 0
-    packets: int = 0
-    refused: int = 0
-
-
-class Status(NamedTuple):
-    """One registered logger as `undercity logger list` shows it."""
-
-    mn: str
-    device: str
-    peer: str
-    at_us: int
-    cn: int
-    packets: int
-    refused: int
-    busy: bool
 
 
 class Listener:
@@ -90,21 +65,19 @@ class Listener:
         self.settings = settings
         self.loggers = loggers
         self.stats = TcpStats()
-        self.requests = Requests(settings, self.link_to, now)
+        self._roster = Roster()
+        self.requests = Requests(settings, self._roster.link_to, now)
+        self._clocks = Clocks(self.requests, now)
         self.now = now
         self.port = settings.port
         self._commits = Commits(journal, settings, self.stats.committed)
         self._report = report
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
-        self._owners: dict[str, Connection] = {}
-        self._heard: dict[str, Heard] = {}
-        self._clock_asked: dict[str, float] = {}
         self._scratch = memoryview(bytearray(READ_BYTES))
         self._records = Bucket(settings.refused_per_s, 10 * settings.refused_per_s)
         self._closings = Bucket(1.0, 30.0)
         self._said = {name: Seldom(_SAY_AGAIN_S) for name in ("refused", "limit", "registry", "taken", "mute")}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._last_us = 0
         self._registry_due = 0.0
@@ -141,8 +114,7 @@ class Listener:
         server.close()
         for connection in self._connections:
             connection.stop_reading(Hold.JOURNAL)
-        for task in self._tasks:
-            task.cancel()
+        self._clocks.close()
         self._control(TCP_LINK, b"down")
         self._commits.close()
         try:
@@ -184,9 +156,7 @@ class Listener:
         self._addresses[connection.host] -= 1
         if not self._addresses[connection.host]:
             del self._addresses[connection.host]
-        for mn in connection.session.loggers:
-            if self._owners.get(mn) is connection:
-                del self._owners[mn]
+        self._roster.gone(connection)
 
     def received(self, connection: Connection, data: bytes) -> None:
         """Bytes came."""
@@ -214,8 +184,7 @@ class Listener:
         connection.packets += 1
         connection.unanswered += 1
         stamp = self._stamp()
-        heard = self._heard.setdefault(mn, Heard())
-        heard.at_us, heard.cn, heard.packets = stamp, event.cn, heard.packets + 1
+        self._roster.heard(mn, stamp, event.cn)
         self.stats.received += 1
         self.stats.bytes += len(event.raw)
         answer = answer_for(event.cn, packet.flag)
@@ -226,8 +195,8 @@ class Listener:
         """The packet is on the disk: say so."""
         if answer is not None and connection.open:
             self._answer(connection, event, answer)
-        if event.cn == CLOCK_REQUEST:
-            self._set_clock(event)
+        if event.cn == CLOCK_REQUEST and self.settings.clock_requests:
+            self.stats.requests += self._clocks.wanted(event.rule, event.packet.cp, self._loop.time())
         connection.answered()
         if connection.unanswered <= self.settings.unanswered_max // 2:
             connection.go_on_reading(Hold.UNANSWERED)
@@ -245,10 +214,7 @@ class Listener:
 
     def _own(self, connection: Connection, mn: str) -> None:
         """One logger, one connection: the newest. The older one is what a lost signal left behind."""
-        before = self._owners.get(mn)
-        if before is connection:
-            return
-        self._owners[mn] = connection
+        before = self._roster.own(connection, mn)
         if before is not None:
             self.stats.taken_over += 1
             if self._said["taken"].due(self._loop.time()):
@@ -257,9 +223,7 @@ class Listener:
 
     def _refuse(self, connection: Connection, refusal: Refusal) -> None:
         self.stats.refused += 1
-        mn = refusal.topic.split("/")[1]
-        if mn in self._heard:
-            self._heard[mn].refused += 1
+        self._roster.refused(refusal.topic.split("/")[1])
         at_s = self._loop.time()
         recorded = not self._commits.full and self._records.allows(at_s)
         if recorded:
@@ -307,7 +271,7 @@ class Listener:
         self._tick(at_s)
         self._follow_registry(at_s)
         self.stats.connections = len(self._connections)
-        self.stats.loggers = len(self._owners)
+        self.stats.loggers = len(self._roster)
         self.stats.journal_full = self._commits.blocked
         self._report(self.stats)
 
@@ -348,54 +312,9 @@ class Listener:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 log.warning("registry_unreadable", reason=reason, now="the loggers known so far may go on")
 
-    # Requests.
-
-    def link_to(self, mn: str) -> Link | None:
-        """The present way to logger `mn`; None while it is not connected."""
-        connection = self._owners.get(mn)
-        if connection is None or not connection.open:
-            return None
-        return Link(connection.session.loggers[mn], connection.send)
-
     def statuses(self) -> Iterator[Status]:
         """Every registered logger, by MN."""
-        for rule in self.loggers.all():
-            heard, owner = self._heard.get(rule.mn, Heard()), self._owners.get(rule.mn)
-            yield Status(
-                rule.mn,
-                rule.device,
-                owner.peer if owner else "",
-                heard.at_us,
-                heard.cn,
-                heard.packets,
-                heard.refused,
-                self.requests.busy(rule.mn),
-            )
-
-    def _set_clock(self, event: Accepted) -> None:
-        """A logger asked for the time (1013): set its clock, or that of the instrument it names."""
-        mn, at_s = event.rule.mn, self._loop.time()
-        if not self.settings.clock_requests or self.requests.busy(mn):
-            return
-        if at_s - self._clock_asked.get(mn, -_CLOCK_EVERY_S) < _CLOCK_EVERY_S:
-            return
-        self._clock_asked[mn] = at_s
-        task = asyncio.create_task(self._clock(event.rule, instrument_of(event.packet.cp)), name=f"clock-{mn}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _clock(self, rule: LoggerRule, instrument: str) -> None:
-        self.stats.requests += 1
-        try:
-            outcome = await self.requests.ask(
-                rule, Downlink.SET_CLOCK, lambda _: clock_cp(self.now(), instrument), lambda _: None
-            )
-        except UndercityError as error:
-            log.warning("clock_not_set", mn=rule.mn, reason=str(error))
-            return
-        (log.info if outcome.ok else log.warning)(
-            "clock_set" if outcome.ok else "clock_not_set", mn=rule.mn, reason=outcome.say
-        )
+        return self._roster.statuses(self.loggers.all(), self.requests.busy)
 
     # The journal.
 
@@ -406,53 +325,3 @@ class Listener:
         """Our clock, never back."""
         self._last_us = max(self.now(), self._last_us)
         return self._last_us
-
-
-def instrument_of(cp: str) -> str:
-    """The instrument that a clock request names (PolId), empty when it means the logger itself.
-
-    >>> instrument_of("PolId=w01018"), instrument_of("PolId=w0;1"), instrument_of("")
-    ('w01018', 'w0', '')
-    """
-    for part in cp.replace(",", ";").split(";"):
-        name, _, value = part.partition("=")
-        if name == "PolId" and value.isascii() and value.isalnum() and len(value) <= 16:
-            return value
-    return ""
-
-
-def run_listener(
-    settings: TcpSettings,
-    journal: Journal,
-    loggers: Loggers,
-    stop: threading.Event,
-    *,
-    now: Callable[[], int],
-    desk: Path | None = None,
-    report: Callable[[TcpStats], None] = lambda _: None,
-    ready: Callable[[int], object] = lambda _: None,
-) -> None:
-    """A listener on an event loop of its own, until `stop`. `desk`: socket file for requests. `ready` gets the port."""
-    from ingest.tcp_desk import serve_desk  # noqa: PLC0415  it needs the listener's types
-
-    async def work() -> None:
-        listener = Listener(settings, journal, loggers, now=now, report=report)
-        async with serve_desk(listener, desk):
-            await listener.run(stop, lambda: ready(listener.port))
-
-    _more_files(settings.max_connections)
-    asyncio.run(work())
-
-
-def _more_files(connections: int) -> None:
-    """Raise our limit of open files as far as we may; say so when it is not enough."""
-    import resource  # noqa: PLC0415  POSIX only
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + 200
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-        if hard < wanted:
-            log.warning(
-                "few_open_files", limit=hard, needed=wanted, now="fewer loggers can connect", pid=os.getpid()
-            )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from typing import Any
 from devices.fleet import Entry
 from ingest.journal import CONTROL, Delivery, Journal
 from ingest.mqtt import utc_us
-from ingest.tcp_listener import run_listener
 from ingest.tcp_loggers import Loggers
+from ingest.tcp_run import run_listener
 from ingest.tcp_settings import TcpSettings
 from ingest.tcp_stats import TcpStats
 from tests.support.logger import PASSWORD
@@ -142,3 +144,31 @@ def listening(folder: Path, *entries: Entry, **settings: object) -> Iterator[Lis
     assert not thread.is_alive()
     if trouble:
         raise trouble[0]
+
+
+def play(part: Coroutine[Any, Any, None]) -> None:
+    """Run one test's conversation, with an end."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await part
+
+    asyncio.run(bounded())
+
+
+def raw_link(run: Listening) -> socket.socket:
+    link = socket.create_connection(("127.0.0.1", run.port), timeout=10)
+    link.settimeout(10)
+    return link
+
+
+def closed(link: socket.socket) -> bool:
+    """Read until the listener closes; whether it did."""
+    try:
+        while link.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
