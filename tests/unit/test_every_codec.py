@@ -113,6 +113,24 @@ def test_each_of_its_fields_comes_back_as_it_was_sent(codec: Codec) -> None:
             )
 
 
+@EVERY
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_what_it_builds_it_reads_as_it_was_meant(codec: Codec, data: st.DataObject) -> None:
+    context = data.draw(st.sampled_from(contexts(codec)))
+    fields = codec.fields(context) or {"pressure": "kPa", "level": "m"}
+    numbers = st.integers(0, 200).map(float)
+    values = data.draw(st.dictionaries(st.sampled_from(sorted(fields)), numbers, min_size=1))
+    payload = built(codec, values, context)
+    if payload is None:
+        return  # it said that it cannot carry them
+    samples = judge(codec, payload, context) or ()
+    for name, value in values.items():
+        found = [one for one in samples if name in one.values]
+        assert found, (name, payload)
+        assert _in(fields[name], found[-1], name) == pytest.approx(value, abs=0.011), (name, found)
+
+
 def _value(unit: str) -> float:
     return -51.0 if unit == "dBm" else 1.0
 

@@ -56,6 +56,8 @@ def reading(sample: Sample, device: str, layout: str) -> bytes:
     for name in sample.values:
         if name not in names:
             raise _refused(f"expected values among {', '.join(sorted(names))}, got {name!a:.80}")
+    if not names.difference(_STATUS).intersection(sample.values):
+        raise _refused("expected a measured value, got valve and battery alone")
     high_first = layout == BIG_ENDIAN
     clock = clock_bytes(sample.time_us, high_first=high_first)
     if clock is None:

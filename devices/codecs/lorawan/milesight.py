@@ -19,6 +19,7 @@ from devices.codecs.lorawan.device import Model, Uplink, integer, need, refusal
 
 _INT16: Final = struct.Struct("<h")
 _UINT16: Final = struct.Struct("<H")
+_HUNDREDTH: Final = 0.0101  # of a degree, what the wire tells apart
 _TILT: Final = struct.Struct("<hhh")
 _AXES: Final = ("x", "y", "z")
 # What a device says of itself when it joins: serial number, versions. Type -> bytes.
@@ -93,19 +94,30 @@ def _read_tilt_bits(model: str, data: bytes, at: int, into: Uplink) -> None:
         into.states[f"threshold_{axis}"] = "trigger" if data[6] >> place & 1 else "normal"
 
 
-def _pose(values: Mapping[str, float]) -> tuple[float, float, float]:
-    """The three angles; where only the tilt is given, about the y axis."""
-    tilt = values.get("tilt", 0.0)
+def _pose(model: str, values: Mapping[str, float]) -> tuple[float, float, float]:
+    """The three angles; where only the tilt is given, about the y axis. PayloadError for a pose that nothing takes."""
+    tilt = values.get("tilt", 90.0 - values.get("angle_z", 90.0))
     lean = tilt if tilt <= 90 else 180 - tilt
-    return values.get("angle_x", lean), values.get("angle_y", 0.0), values.get("angle_z", 90.0 - tilt)
+    pose = values.get("angle_x", lean), values.get("angle_y", 0.0), values.get("angle_z", 90.0 - tilt)
+    for axis, angle, most in zip(_AXES, pose, (180, 180, 90), strict=True):
+        if not -most <= angle <= most:
+            raise refusal(model, f"an angle_{axis} of {-most} to {most} degrees", f"{angle:g}", -1)
+    if abs(90.0 - pose[2] - tilt) > _HUNDREDTH:
+        raise refusal(model, f"a tilt of 90 - angle_z = {90.0 - pose[2]:g}", f"{tilt:g}", -1)
+    return pose
 
 
 def _build_tilt_halves(model: str, values: Mapping[str, float]) -> bytes:
-    return _TILT.pack(*(integer(model, "angle", angle * 100, -16384, 16383) << 1 for angle in _pose(values)))
+    return _TILT.pack(
+        *(integer(model, "angle", angle * 100, -16384, 16383) << 1 for angle in _pose(model, values))
+    )
 
 
 def _build_tilt_bits(model: str, values: Mapping[str, float]) -> bytes:
-    return _TILT.pack(*(integer(model, "angle", angle * 100, -32768, 32767) for angle in _pose(values))) + b"\0"
+    return (
+        _TILT.pack(*(integer(model, "angle", angle * 100, -32768, 32767) for angle in _pose(model, values)))
+        + b"\0"
+    )
 
 
 def _alarmed(name: str, plain: Channel, words: tuple[str, ...]) -> Channel:
