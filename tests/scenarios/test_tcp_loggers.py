@@ -193,9 +193,6 @@ def test_a_logger_is_listed_set_and_asked_for_the_past_from_the_command_line(tmp
             code, out, _ = await run("list")
             assert code == 0
             assert "2 loggers registered, 1 connected" in out
-            code, out, _ = await run("time", MN)
-            assert code == 0
-            assert " behind ours" in out
             code, out, _ = await run("set-clock", "inflow-0")
             assert (code, out.splitlines()[-1]) == (0, "inflow-0: ExeRtn=1: done, 执行成功")
             assert abs(one.clock_off) < timedelta(seconds=3)
@@ -203,10 +200,6 @@ def test_a_logger_is_listed_set_and_asked_for_the_past_from_the_command_line(tmp
             assert (code, out.splitlines()[-1]) == (0, f"{MN}: ExeRtn=1: done, 执行成功; 20 packets of data came")
             code, _, err = await run("set-clock", "B2")
             assert (code, err) == (1, "undercity: B2: inflow-1 is not connected; nothing was sent\n")
-            one.deaf_to = 99
-            code, out, err = await run("time", MN)
-            assert (code, err) == (1, f"undercity: {MN}: no answer to 3 requests\n")
-            assert out.count("CN=1011 sent") == 3
 
     try:
         listen(system)
