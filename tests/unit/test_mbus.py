@@ -388,3 +388,41 @@ def test_the_largest_payload_is_read_or_refused_within_its_time(record: str) -> 
         outcome_is_samples_or_a_refusal(payload)
         best = min(best, time.thread_time() - started)
     assert best < 0.05
+
+
+def test_high_byte_first_is_read_where_the_frame_says_so() -> None:
+    data = bytes.fromhex("1234567804540104000000000406 00000005025a 00eb0c13 00001234")
+    (sample,) = decode(frame(data, ci=0x76))
+    assert sample.device == "12345678"
+    assert {n: v for n, v in sample.values.items() if n != "battery_low"} == {
+        "energy": 5.0,
+        "supply_temperature": 23.5,
+        "volume": 1.234,
+    }
+
+
+def test_records_without_a_header_are_known_by_their_fabrication_number() -> None:
+    (sample,) = decode(frame(bytes.fromhex("0c7878563412040605000000"), ci=0x78))
+    assert (sample.device, sample.values["energy"]) == ("12345678", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "ci", "values"),
+    [
+        ("9091929300010f690000000a0000000b", 0x77, {"energy": 100.0, "volume": 0.011}),
+        ("909192930000057e1000000020000000", 0x73, {"energy": 10.0, "energy_s1": 20.0}),
+        ("909192930002056910000000eeeeeeee", 0x73, {"energy_s1": 10.0}),
+    ],
+)
+def test_fixed_counters_may_be_binary_stored_or_of_another_date(
+    data: str, ci: int, values: dict[str, float]
+) -> None:
+    (sample,) = decode(frame(bytes.fromhex(data), ci=ci))
+    assert {n: v for n, v in sample.values.items() if n != "battery_low"} == values
+
+
+def test_a_moment_with_seconds_and_one_marked_invalid() -> None:
+    (good,) = decode(records("0206 0100066d 0b1e0ae51500"))
+    assert datetime.fromtimestamp(good.time_us / 1e6 + 8 * 3600, UTC).isoformat() == "2015-05-05T10:30:11+00:00"
+    (invalid,) = decode(records("0206 0100046d 9e0ae515"))
+    assert invalid.time_us == RECEIVED_US
