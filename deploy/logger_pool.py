@@ -93,6 +93,7 @@ class LoggerPool:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
             self._loop.close()
+            self._loggers.clear()  # with the callbacks of whatever was not confirmed
 
 
 class _Logger:

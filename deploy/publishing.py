@@ -129,6 +129,7 @@ class Publisher:
             time.sleep(0.01)
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_publish = self._client.on_connect = None  # its sockets close when nobody holds it
         if self._loggers is not None:
             self._loggers.close()
         return self.result

@@ -126,5 +126,6 @@ class CityPublisher:
             time.sleep(0.02)
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_publish = None  # its sockets close when nobody holds it
         if self._loggers is not None:
             self._loggers.close()
