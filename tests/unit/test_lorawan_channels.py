@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from devices.codecs import Context
+from devices.codecs.chirpstack import CODEC as CHIRPSTACK
 from devices.codecs.lorawan import CODEC
+from devices.codecs.ttn import CODEC as TTN
 from devices.errors import PayloadError
 from devices.readings import Sample
 
@@ -71,3 +73,20 @@ def test_a_cellular_frame_keeps_both_its_lengths() -> None:
     assert refused("EM400-TLD-NB", frame[:-1].hex()).offset == 3
     wrong = frame[:3] + b"\0\1" + frame[5:]
     assert refused("EM400-TLD-NB", wrong.hex()).offset == 3
+
+
+def test_a_whole_number_too_large_for_any_float_is_refused_like_other_large_ones() -> None:
+    huge = b"9" * 400
+    up = b'{"deviceInfo":{"devEui":"1000000000000001"},"object":{"a":%s}}' % huge
+    with pytest.raises(PayloadError, match="numbers within"):
+        CHIRPSTACK.decode(up, Context())
+    up = b'{"end_device_ids":{"device_id":"a"},"uplink_message":{"decoded_payload":{"a":%s}}}' % huge
+    with pytest.raises(PayloadError, match="numbers within"):
+        TTN.decode(up, Context())
+
+
+def test_a_wrong_member_of_an_envelope_is_named_with_its_place() -> None:
+    up = b'{"deviceInfo":{"devEui":"1000000000000001"},"rxInfo":[{"rssi":-80},{"rssi":"loud"}]}'
+    with pytest.raises(PayloadError, match="rxInfo") as caught:
+        CHIRPSTACK.decode(up, Context())
+    assert caught.value.offset == up.index(b'"loud"')

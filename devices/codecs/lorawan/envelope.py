@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from devices.codecs import Context
 from devices.codecs.lorawan.codec import MODELS, content, find, payload_of
 from devices.codecs.lorawan.device import Uplink
 from devices.errors import PayloadError
+from devices.jsontext import locate
 from devices.readings import Sample
 
 _T = TypeVar("_T")
@@ -46,12 +46,21 @@ def parsed(codec: str, payload: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     try:
         return decoder.decode(payload)
     except msgspec.ValidationError as error:
-        raise refusal(codec, "the envelope of an uplink", f"{str(error)!a:.160}", 0) from None
+        text = str(error)
+        raise refusal(codec, "the envelope of an uplink", f"{text!a:.160}", _place(payload, text)) from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         found = re.search(r"\(byte (\d+)\)", str(error))
         offset = int(found.group(1)) if found else len(payload)
         text = "deep nesting" if isinstance(error, RecursionError) else str(error).partition(" (byte")[0]
         raise refusal(codec, "JSON", f"{text!a:.120}", min(offset, len(payload))) from None
+
+
+def _place(payload: bytes, text: str) -> int:
+    """Where the value stands that the parser's `text` complains of; 0 where it names none."""
+    where = text.rpartition(" - at `")[2] if " - at `" in text else ""
+    parts = re.findall(r"\.([A-Za-z_]\w*)|\[(\d+)\]", where)
+    found = locate(payload, [name or int(index) for name, index in parts]) if parts else None
+    return found[1] if found else 0
 
 
 def refusal(codec: str, expected: str, got: str, offset: int = -1) -> PayloadError:
@@ -108,7 +117,7 @@ def flattened(codec: str, decoded: Mapping[str, Any]) -> Uplink:
             if isinstance(value, dict) and depth < _DEPTH_MAX:
                 waiting.append((f"{name}.", depth + 1, value))
             elif isinstance(value, bool | int | float):
-                if not (math.isfinite(value) and abs(value) <= NUMBER_MAX):
+                if not abs(value) <= NUMBER_MAX:  # nor NaN; a whole number may be too large for a float
                     raise refusal(codec, f"numbers within {NUMBER_MAX:.0e}", f"{name} = {value!a:.40}")
                 into.values[name] = float(value)
             elif isinstance(value, str):
