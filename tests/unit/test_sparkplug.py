@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 from typing import Any
 
 import pytest
 
+from deploy.docs_tables import DOCS
 from devices.codecs import Context, load
 from devices.codecs.sparkplug import CODEC
 from devices.codecs.sparkplug.births import BirthMissing
@@ -20,6 +23,7 @@ from devices.fleet import Entry
 from devices.readings import Quality, Sample
 from ingest.decode import Decoded, Decoder
 from ingest.journal import Block
+from tests.support.desk import desk
 from tests.support.kinds import fleet_of
 from tests.support.sparkplug import (
     COUNT,
@@ -259,6 +263,25 @@ def test_a_message_delivered_twice_is_no_gap():
         assert sample.states is None
 
 
+def test_an_old_message_out_of_quarantine_is_no_gap_and_leaves_the_sequence_alone():
+    memory: dict[str, Any] = {}
+    born(memory, 3, PRESSURE)
+    said = [
+        (sample.states or {}).get("gap")
+        for seq, time_ms in ((2, T_MS + 2), (200, T_MS + 1), (3, T_MS + 3))
+        for sample in decode("DDATA", made(PRESSURE, seq=seq, time_ms=time_ms), memory)
+    ]
+    assert said == [None, None, None]
+
+
+def test_a_clock_set_back_does_not_end_the_watch_over_gaps_beyond_the_next_birth():
+    memory: dict[str, Any] = {}
+    born(memory, 3, PRESSURE)
+    decode("NBIRTH", made(seq=0, time_ms=T_MS - 3_600_000), memory)
+    (sample,) = decode("DDATA", made(PRESSURE, seq=7, time_ms=T_MS - 3_599_000), memory)
+    assert sample.states == {"gap": "expected 1, got 7"}
+
+
 def test_a_rebirth_begins_the_sequence_anew():
     memory: dict[str, Any] = {}
     born(memory, 3, PRESSURE)
@@ -373,6 +396,17 @@ def test_a_registered_device_is_read_by_its_alias_in_its_own_unit():
         (NODE, "", True),
         ("WE-1", "well", True),
     ]
+
+
+def test_the_page_shows_what_the_command_prints(tmp_path):
+    page = (DOCS / "protocols" / "sparkplug.md").read_text(encoding="utf-8")
+    ((frame, command, refused),) = re.findall(r"```console\n\$ echo '(.*)' \| undercity (.*)\n(.*)\n```", page)
+    done = desk(*shlex.split(command), stdin=frame.encode())
+    assert (done.code, [f"undercity: {line}" for line in done.errors]) == (1, [refused])
+    session, samples = re.findall(r"```text \w+\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "session").write_text(session, encoding="utf-8")
+    done = desk("decode", "--codec", "sparkplug", "--lines", str(tmp_path / "session"))
+    assert (done.code, done.lines) == (0, samples.splitlines())
 
 
 def test_data_that_wait_for_a_birth_are_refused_with_their_reason():

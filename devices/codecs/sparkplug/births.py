@@ -67,20 +67,29 @@ class EdgeNode:
         return Known(name, metric.datatype or datatype, metric.unit or unit)
 
     def gap(self, payload: Payload) -> str | None:
-        """What is missing before `payload`, None when it is next, again the last, or cannot be compared."""
-        last = self._memory.get("seq", -1)
-        if payload.seq < 0 or last < 0:
+        """What is missing before `payload`, None when it is next, came before, or cannot be compared."""
+        expected = self._expected()
+        if payload.seq < 0 or expected < 0 or payload.seq == expected or self._is_old(payload, expected):
             return None
-        if payload.seq == last and payload.time_ms == self._memory.get("at"):
-            return None  # delivered twice
-        expected = (last + 1) % SEQ_COUNT
-        return None if payload.seq == expected else f"expected {expected}, got {payload.seq}"
+        return f"expected {expected}, got {payload.seq}"
 
     def came(self, payload: Payload) -> None:
         """Count `payload` in the sequence."""
-        if payload.seq >= 0:
+        if payload.seq >= 0 and not self._is_old(payload, self._expected()):
             self._memory["seq"] = payload.seq
             self._memory["at"] = payload.time_ms
+
+    def _expected(self) -> int:
+        """The next number, -1 while none is known."""
+        last = self._memory.get("seq", -1)
+        return -1 if last < 0 else (last + 1) % SEQ_COUNT
+
+    def _is_old(self, payload: Payload, expected: int) -> bool:
+        """Whether `payload` was sent before the last one: out of quarantine, overtaken, or delivered twice."""
+        if payload.seq == expected or payload.time_ms < 0:
+            return False  # what is next is not old, whatever its clock says
+        at = int(self._memory.get("at", -1))
+        return payload.time_ms < at or (payload.time_ms == at and payload.seq == self._memory.get("seq"))
 
     def was_born(self, device: str, birth: Birth, bd: int) -> None:
         """Take the birth of the node, which ends all its devices' births, or of one of its devices."""
@@ -90,6 +99,7 @@ class EdgeNode:
             self._memory["births"] = {"": birth}
             self._memory["online"] = True
             self._memory["bd"] = bd
+            self._memory.pop("at", None)  # the sequence begins anew, even where the clock was set back
 
     def ended(self, bd: int) -> bool:
         """Whether a node's death with this bdSeq ends the life that we know: a will may come after the next birth."""
