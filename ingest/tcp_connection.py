@@ -39,9 +39,9 @@ class Owner(Protocol):
 class Connection(asyncio.BufferedProtocol):
     """`scratch` is shared by all connections of a loop: bytes are taken out of it before the next read.
 
-    Times are of the monotonic clock. `heard_s`: the last packet accepted, or the beginning. `identified`: one was
-    accepted. `waiting_s`: since when its answers lie unread. `slowed_s`: since when it has been slowed without a break.
-    `unanswered`: packets that are on their way into the journal.
+    Times are of the monotonic clock. `heard_s`: the last packet accepted or answered, or the beginning.
+    `identified`: one was accepted. `waiting_s`: since when its answers lie unread. `slowed_s`: since when it has
+    been slowed without a break. `unanswered`: packets that are on their way into the journal.
     """
 
     def __init__(self, owner: Owner, session: Session, bucket: Bucket, scratch: memoryview, at_s: float) -> None:
@@ -120,6 +120,7 @@ class Connection(asyncio.BufferedProtocol):
     def answered(self) -> None:
         """A packet is in the journal, and answered if it wanted that."""
         self.unanswered -= 1
+        self.heard_s = self._clock()
         if self._eof and not self.unanswered:
             self.close()
 
@@ -136,6 +137,12 @@ class Connection(asyncio.BufferedProtocol):
         self.hold &= ~why
         if not self.hold and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def forgive(self, at_s: float) -> None:
+        """Begin to count its silence anew: it was we who did not listen."""
+        self.heard_s = at_s
+        if self.session.half_since is not None:
+            self.session.half_since = at_s
 
     def close(self) -> None:
         """Close behind what is already sent."""

@@ -260,7 +260,8 @@ class Listener:
     def _sweep(self) -> None:
         at_s, full = self._loop.time(), self._commits.full
         for connection in list(self._connections):
-            if not full:
+            if not full and connection.hold & Hold.JOURNAL:
+                connection.forgive(at_s)
                 connection.go_on_reading(Hold.JOURNAL)
             if connection.hold & Hold.RATE and at_s >= connection.free_s:
                 connection.go_on_reading(Hold.RATE)
@@ -277,18 +278,20 @@ class Listener:
 
     def _overdue(self, connection: Connection, at_s: float) -> str:
         """Why this connection has been waited for long enough; empty while it has not."""
-        settings, half_s = self.settings, connection.session.half_since
+        settings = self.settings
         if connection.waiting_s is not None and at_s - connection.waiting_s > settings.write_timeout_s:
             return f"it has left our answers unread for {settings.write_timeout_s:g} s"
         slowed_s = connection.slowed_s if connection.hold & Hold.RATE else None
         if slowed_s is not None and at_s - slowed_s > settings.flood_s:
             return f"it has sent more than {settings.packets_per_s:g} packets/s for {settings.flood_s:g} s"
-        if connection.hold:
-            return ""  # it is we who do not read
+        return "" if connection.hold else self._silent(connection, at_s)  # held: it is we who do not read
+
+    def _silent(self, connection: Connection, at_s: float) -> str:
+        settings, half_s = self.settings, connection.session.half_since
         if half_s is not None and at_s - half_s > settings.half_packet_s:
             return f"the rest of a packet has not come for {settings.half_packet_s:g} s"
         patience_s = settings.idle_s if connection.identified else settings.identify_s
-        if at_s - connection.heard_s > patience_s:
+        if at_s - connection.heard_s > patience_s and not connection.unanswered:  # or else it waits for us
             return f"no packet for {patience_s:g} s"
         return ""
 

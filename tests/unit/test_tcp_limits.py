@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
@@ -85,6 +86,28 @@ def test_who_says_nothing_more_is_closed(
         link.sendall(sends)
         assert closed(link)
     assert [one["reason"] for one in logs if one["event"] == "connection_closed"] == [reason]
+
+
+@pytest.mark.parametrize("hands_are_full", [False, True])
+def test_who_waits_for_the_journal_is_not_idle(tmp_path: Path, *, hands_are_full: bool) -> None:
+    commit = {"commit_max_messages": 1} if hands_are_full else {}
+    with listening(tmp_path, entry(A), idle_s=1.0, half_packet_s=1.0, **commit) as run:
+
+        async def part() -> None:
+            async with SimulatedLogger(A, run.port).connected() as one:
+                until(lambda: len(run.records()) == 1, "the beginning")
+                run.journal.gate.clear()
+                sent = [one.send() for _ in range(8)]
+                cut = 40 if hands_are_full else 0  # else half a packet is the logger's own affair
+                await asyncio.sleep(0.3)
+                one.write(packet(A, 9)[:cut])
+                await asyncio.sleep(1.4)
+                run.journal.gate.set()
+                one.write(packet(A, 9)[cut:])
+                await one.until(lambda: len(one.answers) == 9, "every answer")
+                assert one.answers[:8] == sent
+
+        play(part())
 
 
 def test_half_a_packet_that_drips_is_closed_too(tmp_path: Path) -> None:
