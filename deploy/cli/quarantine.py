@@ -112,11 +112,14 @@ def redecode(config: ConfigOption = None) -> None:
     from ingest.decode import Decoder  # noqa: PLC0415
     from ingest.journal import Journal  # noqa: PLC0415
     from ingest.quarantine import Quarantine  # noqa: PLC0415
+    from processors.engines.snapshots import SnapshotFolder  # noqa: PLC0415
 
     settings = settings_from(config)
     engine = open_existing(settings.database_url)
     fleet = build(load_kinds(), SqlRegistry(engine).entries())
-    decoder = Decoder(fleet, load_codecs(), settings.topics.all())
+    # What senders said before, births and aliases among it: as of the newest snapshot.
+    state, _ = SnapshotFolder(settings.snapshot_dir).newest(fleet)
+    decoder = Decoder(fleet, load_codecs(), settings.topics.all(), state.memory if state else None)
     journal = Journal(settings.journal_path, settings.journal)
     try:
         done = Quarantine(engine).redecode(decoder.try_decode, journal.append)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -13,14 +14,19 @@ from deploy.cli import alerts, quarantine
 from deploy.errors import SchemaError
 from deploy.places import Places
 from devices.catalog import SqlRegistry
+from devices.fleet import build
+from devices.kinds import load as load_kinds
 from devices.registry import Device, Gateway, Site
 from ingest.journal import Delivery, Journal
 from ingest.quarantine import Held, Quarantine
 from processors.alerts.book import AlertBook
+from processors.engines.local import Engine, EngineSettings
+from processors.engines.snapshots import SnapshotFolder, capture
 from processors.errors import AlertError
 from processors.notify.settings import Place
 from tests.support.databases import operations, sqlite_file
 from tests.support.findings import T0, finding
+from tests.support.sparkplug import PRESSURE, born, made, topic
 
 runner = CliRunner()
 
@@ -103,6 +109,29 @@ def test_a_frame_is_shown_with_its_offset_and_decodes_after_the_device_is_regist
     assert journal.read(0)[0].payloads == [body]
     journal.close()
     assert "0 held, 1 redecoded" in run(app, "quarantine", "list", "--all")
+
+
+def test_data_that_waited_for_their_birth_decode_with_what_the_last_snapshot_remembers(
+    app: typer.Typer, data: Path
+) -> None:
+    with operations(sqlite_file(data)) as engine:
+        device = Device(
+            id="WP-7",
+            kind="water_pressure",
+            codec="sparkplug",
+            address="City/Edge/Pump",
+            settings={"fields": {"Pressure": "pressure_kpa"}},
+        )
+        SqlRegistry(engine).put(devices=[device])
+        by_alias = made({"alias": 7, "double_value": 410.0}, seq=2)
+        Quarantine(engine).add([Held(5, 0, Delivery(topic("DDATA"), by_alias, T0), 9, "the birth is missing")])
+        fleet = build(load_kinds(), SqlRegistry(engine).entries())
+    assert "0 put into the journal again, 1 still refused" in run(app, "quarantine", "redecode")
+    memory: dict[str, Any] = {}
+    born(memory, 3, PRESSURE)
+    state = capture(Engine(fleet, EngineSettings()), 5, {"sparkplug:City/Edge": memory})
+    SnapshotFolder(data / "snapshots").save(state)
+    assert "1 put into the journal again, 0 still refused" in run(app, "quarantine", "redecode")
 
 
 def test_a_place_follows_the_registry(tmp_path: Path) -> None:
