@@ -5,7 +5,8 @@ w01018-Rtd, whose device is the packet's MN. Times: real-time rows at their inst
 START of their period, which is what DataTime says. Without a DataTime the QN's time counts, else that of the receipt.
 
 A table that did not fit one packet (PNUM, PNO) comes in parts with one DataTime. Each part's values come out at once,
-for a part may never come; downstream, rows of one device and moment become one. So the codec remembers nothing.
+for a part may never come; downstream, rows of one device and moment become one. What is remembered of a logger is
+which stretches of time it has told in finer rows (`coverage`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from devices.codecs import Context, Settings
 from devices.codecs.hj212.building import build_packets
+from devices.codecs.hj212.coverage import uncovered
 from devices.codecs.hj212.dialect import NAMES, PLAIN, Dialect, dialect_of
 from devices.codecs.hj212.factors import offered
 from devices.codecs.hj212.frame import Frame, read
@@ -32,7 +34,7 @@ _OF_PERIODS: Final = ("Avg", "Min", "Max")
 
 
 class Hj212:
-    """The codec; it keeps what it has worked out before (dialects, names), never what a logger said."""
+    """The codec; it keeps what it worked out before (dialects, names). What a logger said stays in its context."""
 
     name: Final = "hj212"
     title: Final = Text("HJ 212 污染物在线监测数据传输", "HJ 212 environmental monitoring, 2005 to 2025")
@@ -119,7 +121,11 @@ def _samples(frame: Frame, dialect: Dialect, context: Context) -> tuple[Sample, 
     if not cp or not dialect.reads(header.cn):
         return ()
     found = read_values(cp, frame.cp_offset, strict=dialect.strict)
-    return tuple([_sample(header.mn, frame.qn, readings, context) for readings in found if readings.values])
+    samples = [_sample(header.mn, frame.qn, readings, context) for readings in found if readings.values]
+    if not context.topic:  # on the desk every row counts
+        return tuple(samples)
+    fresh = [uncovered(context.memory, header.cn, sample) for sample in samples]
+    return tuple([sample for sample in fresh if sample is not None])
 
 
 def _sample(device: str, qn: str, readings: Readings, context: Context) -> Sample:

@@ -46,7 +46,7 @@ def _radiobridge(payload: bytes, _settings: Settings) -> Uplink:
         into.add("battery_voltage", (payload[4] >> 4) + (payload[4] & 0x0F) / 10, "V")
     elif kind == _TAMPER:
         need(name, payload, 3, "a tamper event")
-        # The maker's guide and decoders disagree on which of 00 and 01 is the open housing.
+        # Which of 00 and 01 is the open housing we have not seen on a device: the byte is shown as it is.
         into.states["event"] = f"tamper {payload[2]:02x}"
     elif kind == _TILT:
         need(name, payload, 4, "a tilt event")
