@@ -192,6 +192,7 @@ def test_a_reply_of_sentinels_only_is_refused() -> None:
         ("0300", 3.0, 0.0, {"valve": "fault"}),
         ("0400", 0.0, 1.0, None),
         ("00ff", 0.0, 0.0, {"status": "00FF"}),
+        ("0800", 0.0, 0.0, {"status": "0800"}),
         ("0200", None, 0.0, {"valve": "undefined"}),
         ("ff00", None, None, {"status": "FF00"}),
     ],
@@ -252,6 +253,14 @@ def test_codes_that_no_layout_allows_are_refused_with_what_stood_there() -> None
     error = refusal(reply(heat(power="0000000005")))
     assert "05 05 05 35 2C behind the values" in str(error)
     assert error.offset == 14
+
+
+def test_a_unit_code_of_zero_stands_only_for_a_value_that_is_zero_as_a_whole() -> None:
+    assert "05 05 00 35 2C behind the values" in str(refusal(reply(heat(power="3902000000"))))
+
+
+def test_a_frame_that_does_not_end_with_16_is_refused() -> None:
+    assert refusal(raw(HEAT)[:-1] + b"\x17").offset == len(raw(HEAT)) - 1
 
 
 @pytest.mark.parametrize("di", ["d120", "20d1", "d12b", "2bd1"])

@@ -51,9 +51,12 @@ class MBus:
     models: Final = ()
 
     def decode(self, payload: bytes, context: Context) -> tuple[Sample, ...]:
-        """A sample for every answer in `payload`; PayloadError unless each holds and at least one has a number."""
+        """A sample for every answer in `payload`; none where there are only requests and acknowledgements.
+
+        PayloadError unless every frame holds, and when no answer has a number.
+        """
         samples = tuple(_sample(frame, context.received_us) for frame in answers(payload))
-        if not any(sample.values for sample in samples):
+        if samples and not any(sample.values for sample in samples):
             raise PayloadError("mbus: expected a reading, got no record with a number; nothing was used", offset=0)
         return samples
 

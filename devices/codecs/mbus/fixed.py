@@ -49,14 +49,13 @@ def parse(data: bytes, *, offset: int, high_first: bool) -> Records:
         )
     found = Records()
     status, first, second = data[STATUS], data[6] & 0x3F, data[7] & 0x3F
-    for code, raw, historic in (
-        (first, data[8:12], bool(status & _STORED)),
-        (first if second == _SAME_BUT_HISTORIC else second, data[12:16], second == _SAME_BUT_HISTORIC),
-    ):
+    stored, historic = bool(status & _STORED), second == _SAME_BUT_HISTORIC
+    counters = ((first, data[8:12], stored), (first if historic else second, data[12:16], stored or historic))
+    for code, raw, past in counters:
         number = _number(raw, binary=bool(status & _BINARY), high_first=high_first)
         meaning = MEANINGS.get(code)
         if meaning is not None and number is not None:
-            found.put(meaning, "_s1" if historic or status & _STORED else "", number * meaning.scale)
+            found.put(meaning, "_s1" if past else "", number * meaning.scale)
     return found
 
 

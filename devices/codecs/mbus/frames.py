@@ -1,7 +1,7 @@
 """M-Bus framing (EN 13757-2): where frames begin and end in a payload, and which of them are a meter's answer.
 
 `68 L L 68 C A CI data CS 16`: L counts C to the last data byte, twice; CS is the sum of these bytes, modulo 256.
-From: payload bytes. To: `codec`, which reads answers only; requests and commands are told apart and refused.
+From: payload bytes. To: `codec`, which reads answers only; requests are passed over, commands are refused by name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ NO_HEADER: Final = 0x78
 _ANSWER: Final = 0x08  # RSP_UD once the flow bits (ACD, DFC: 0x30) are masked away
 _DIRECTION: Final = 0x40
 _EDGES: Final = 6  # 68 L L 68 and CS 16
-_REQUESTS: Final = {0x40: "SND_NKE, a reset of the link", 0x4A: "a status request", 0x4B: "a read request"}
 
 
 class Frame(NamedTuple):
@@ -39,24 +38,15 @@ class Frame(NamedTuple):
 
 
 def answers(payload: bytes) -> list[Frame]:
-    """The meters' answers in `payload`, in its order; acknowledgements and read requests between them are passed over.
+    """The meters' answers in `payload`, in its order; none where there are only requests and acknowledgements.
 
-    PayloadError with the offset where a frame does not hold, where a command stands, or when there is no answer.
+    PayloadError with the offset where a frame does not hold, and where a command stands.
     """
     if not 0 < len(payload) <= PAYLOAD_MAX:
         raise PayloadError(
             f"mbus: expected 1 to {PAYLOAD_MAX} bytes, got {len(payload)}; nothing was used", offset=0
         )
-    found = []
-    other = (0, "")
-    for start, end in _bounds(payload):
-        if payload[start] == LONG:
-            found.append(_answer(payload, start, end))
-        elif not other[1]:
-            other = (start + (payload[start] == SHORT), _said(payload, start))
-    if not found:
-        raise PayloadError(f"mbus: expected a reading, got {other[1]}; nothing was used", offset=other[0])
-    return found
+    return [_answer(payload, start, end) for start, end in _bounds(payload) if payload[start] == LONG]
 
 
 def _bounds(payload: bytes) -> Iterator[tuple[int, int]]:
@@ -145,10 +135,3 @@ def _answer(payload: bytes, start: int, end: int) -> Frame:
             offset=start + 6,
         )
     return Frame(start, ci, payload[start + 7 : end - 2])
-
-
-def _said(payload: bytes, start: int) -> str:
-    """What a frame without data is."""
-    if payload[start] == ACK:
-        return "a bare acknowledgement (E5)"
-    return _REQUESTS.get(payload[start + 1] & 0x4F, f"a short frame (C={payload[start + 1]:02X})")
