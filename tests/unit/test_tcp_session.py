@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import msgspec
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devices.codecs.hj212.checksum import crc
 from devices.codecs.hj212.frame import build
+from devices.errors import PayloadError
+from ingest.tcp_downlink import answer_for, build_answer
 from ingest.tcp_loggers import LoggerRule, rule_of
 from ingest.tcp_session import Accepted, Refused, Session, without_password
 from ingest.tcp_settings import TcpSettings
@@ -60,6 +64,29 @@ def test_a_damaged_packet_never_swallows_the_next(place: int, change: int) -> No
     last = packet("B2", 3)
     # A length that grew makes it wait for more: the packets behind show that there is none.
     assert taken(talk.feed(bytes(damaged) + packet("B2", 2) + last + last, 0.0))[-1] == last
+
+
+_FIELD = st.one_of(st.sampled_from([b"2011", b"5", b"123456", b"20260105140000001"]), st.binary(max_size=8))
+
+
+@given(
+    st.tuples(_FIELD, _FIELD, _FIELD, _FIELD),
+    st.sampled_from([MN.encode(), b"B2", b"FEED"]),
+    st.binary(max_size=20),
+)
+def test_whatever_stands_in_a_packet_with_a_right_checksum_is_taken_or_refused(
+    fields: tuple[bytes, ...], mn: bytes, content: bytes
+) -> None:
+    number, command, password, flag = fields
+    head = b"QN=%b;ST=32;CN=%b;PW=%b;MN=%b;Flag=%b;CP=&&" % (number, command, password, mn, flag)
+    segment = head + content + b"&&"
+    for event in session().feed(b"##%04d%b%04X\r\n" % (len(segment), segment, crc(segment)), 0.0):
+        if isinstance(event, Refused):
+            msgspec.json.encode(event.refusal._asdict())
+        elif (answer := answer_for(event.cn, event.packet.flag)) is not None:
+            with contextlib.suppress(PayloadError):
+                heard = event.packet
+                build_answer(answer, event.rule, qn=heard.qn, pw=heard.pw, flag=heard.flag or 0)
 
 
 def test_a_stranger_is_refused_and_sent_away_after_a_few_packets() -> None:
