@@ -29,8 +29,8 @@ RESIDENT = Metric("undercity_process_resident_memory_bytes", "Memory of the role
 CURSOR_LAG = Metric("undercity_cursor_lag", "Deliveries a consumer is behind the journal's end", subject="cursor")
 
 _COUNTERS = {
-    "received": "Messages received from the broker",
-    "acked": "Messages acknowledged to the broker after the commit",
+    "received": "Messages received from the broker, packets of loggers",
+    "acked": "Messages or packets acknowledged after the commit",
     "journalled": "Deliveries committed to the journal",
     "commits": "Group commits of the journal",
     "bytes": "Payload bytes received",
