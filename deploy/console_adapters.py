@@ -126,7 +126,7 @@ class Registry:
             codec=found.codec,
             model=found.model,
             wire_address=found.address,
-            presence=self._presence.of(found.id),
+            presence=self._presence.of(found.address),
             cadence_s=found.cadence_s or (kind.cadence_s if kind else 0.0),
             registered_us=found.registered_us,
         )

@@ -68,15 +68,14 @@ class Timeline:
 
 
 class Presence(NamedTuple):
-    """What a protocol with births and deaths says of a sender: `device` is registered, `kind` empty if it is not.
+    """What a protocol with births and deaths says of a sender, by its name on the wire.
 
     `at_us`: when it came, UTC microseconds by our clock.
     """
 
     offset: int
     at_us: int
-    device: str
-    kind: str
+    sender: str
     online: bool
 
 
@@ -238,9 +237,8 @@ class Decoder:
         refused = []
         for part, sample in enumerate(samples):
             if sample.states is not None and "online" in sample.states:
-                presence.append(self._presence(offset, delivery.received_us, sample, route))
-                if not sample.values:
-                    continue
+                online = sample.states["online"] == "true"
+                presence.append(Presence(offset, delivery.received_us, sample.device, online))
             reason = self._sample(offset, delivery.received_us, sample, route, rows)
             if reason is not None:
                 refused.append(_refuse(offset, part, delivery, -1, reason, route))
@@ -258,15 +256,6 @@ class Decoder:
         delivery = Delivery(cut.topic, cut.sample, received_us)
         return _refuse(offset, 0, delivery, len(cut.sample), cut.reason, route)._replace(size=cut.size)
 
-    def _presence(self, offset: int, at_us: int, sample: Sample, route: Route) -> Presence:
-        assert sample.states is not None  # noqa: S101  asked before
-        found = self._router.whose(sample, route)
-        online = sample.states["online"] == "true"
-        if isinstance(found, str):
-            return Presence(offset, at_us, sample.device, "", online)
-        fleet, row = found
-        return Presence(offset, at_us, fleet.ids[row], fleet.kind.name, online)
-
     def _sample(
         self, offset: int, received_us: int, sample: Sample, route: Route, rows: dict[str, _Rows]
     ) -> str | None:
@@ -274,9 +263,12 @@ class Decoder:
         if route.fleet is not None and sample.device == route.sender:
             fleet, row = route.fleet, route.row
         else:
+            if not sample.values:
+                return None
             found = self._router.whose(sample, route)
             if isinstance(found, str):
-                return found
+                # An edge node's figures about itself, where only its devices are registered, are nobody's reading.
+                return None if route.scope is Scope.OPEN and sample.device == route.sender else found
             fleet, row = found
         if not sample.values:
             return None

@@ -63,10 +63,12 @@ class Router:
         self.memory: Memory = memory if memory is not None else {}
         self._by_address: dict[str, list[Place]] = {}
         self._children: dict[str, dict[str, Place]] = {}
+        self._nodes: set[str] = set()
         for kind in fleet.kinds.values():
             for row, address in enumerate(kind.address):
                 if address:
                     self._by_address.setdefault(address.casefold(), []).append((kind, row))
+                    self._nodes.add("/".join(address.casefold().split("/")[:2]))
             for device, row in kind.index.items():
                 gateway = kind.gateway_id[row]
                 if gateway:
@@ -123,9 +125,16 @@ class Router:
         codec = self._codec(rule.codec, topic)
         if isinstance(codec, str):
             return codec
-        node = "/".join(names[name] for name in ("group", "node") if name in names) or topic
-        context = Context(topic=topic, memory=self._memory(codec, node))
-        return Route(node, "", codec, context, Scope.OPEN)
+        return self._open(topic, codec, "/".join(names[name] for name in ("group", "node") if name in names))
+
+    def _open(self, topic: str, codec: Codec, node: str) -> Route | str:
+        """A topic under which frames name their device. `node`: an edge node that speaks for its devices, or empty."""
+        if not node:
+            return Route(topic, "", codec, Context(topic=topic), Scope.OPEN)
+        if node.casefold() not in self._nodes:
+            # Nothing of a stranger is kept, or whoever invents names would fill our memory.
+            return f"{_name(node)}: no device of this edge node is registered; {HINT}"
+        return Route(node, "", codec, Context(topic=topic, memory=self._memory(codec, node)), Scope.OPEN)
 
     def _own(self, topic: str, fleet: KindFleet, row: int, rule: Rule) -> Route | str:
         device = fleet.ids[row]

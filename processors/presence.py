@@ -22,9 +22,7 @@ _SENDER_CHARS: Final = 128
 PRESENCE: Final = Table(
     "presence",
     METADATA,
-    Column(
-        "sender", String(_SENDER_CHARS), primary_key=True
-    ),  # device id, or the wire's name for one unregistered
+    Column("sender", String(_SENDER_CHARS), primary_key=True),  # its name on the wire, lower case
     Column("online", Boolean, nullable=False),
     Column("at_us", BigInteger, nullable=False),  # our clock, UTC
     Column("offset", BigInteger, nullable=False),
@@ -46,7 +44,7 @@ class PresenceBook:
 
     def note(self, heard: Sequence[Presence]) -> None:
         """Take what was heard, in journal order; what is older than what is known changes nothing."""
-        newest = {one.device[:_SENDER_CHARS]: one for one in heard}
+        newest = {one.sender.casefold()[:_SENDER_CHARS]: one for one in heard}
         insert = postgresql_insert if self.engine.dialect.name == "postgresql" else sqlite_insert
         with self.engine.begin() as connection:
             for sender, one in sorted(newest.items()):
@@ -62,9 +60,14 @@ class PresenceBook:
                     )
                 )
 
-    def of(self, device: str) -> Heard | None:
-        """What `device` said last; None when its protocol has no births, or none was heard."""
-        wanted = select(PRESENCE.c.online, PRESENCE.c.at_us).where(PRESENCE.c.sender == device)
+    def of(self, address: str) -> Heard | None:
+        """What was heard last of the sender at `address`, or of its edge node: a node that dies takes all along.
+
+        None when its protocol has no births, or none was heard.
+        """
+        parts = address.casefold().split("/")
+        names = {"/".join(parts[:2]), "/".join(parts)} - {""}
+        wanted = select(PRESENCE.c.online, PRESENCE.c.at_us).where(PRESENCE.c.sender.in_(names))
         with self.engine.connect() as connection:
-            row = connection.execute(wanted).first()
+            row = connection.execute(wanted.order_by(PRESENCE.c.offset.desc()).limit(1)).first()
         return Heard(bool(row.online), int(row.at_us)) if row is not None else None

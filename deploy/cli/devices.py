@@ -124,16 +124,16 @@ def show(
         print(_json(found))
         return
     print(
-        "\n".join(f"{name:<15} {value}" for name, value in (*_facts(found), _presence(registry, device)) if value)
+        "\n".join(f"{name:<15} {value}" for name, value in (*_facts(found), _presence(registry, found)) if value)
     )
 
 
-def _presence(registry: SqlRegistry, device: str) -> tuple[str, str]:
+def _presence(registry: SqlRegistry, device: Device) -> tuple[str, str]:
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from processors.presence import PresenceBook  # noqa: PLC0415
 
-    heard = PresenceBook(registry.engine).of(device)
+    heard = PresenceBook(registry.engine).of(device.address)
     if heard is None:
         return "presence", ""
     since = datetime.fromtimestamp(heard.at_us / 1e6, UTC)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from devices.codecs import Context, load
 from devices.codecs.hj212.coverage import uncovered
@@ -87,8 +88,18 @@ def test_what_is_remembered_is_bounded_and_plain(rows: list[tuple[str, int, int]
     for cn, second, factor in rows:
         uncovered(memory, cn, row(second, f"w{factor:05d}"))
     assert json.loads(json.dumps(memory)) == memory
-    assert len(memory.get("heard", {})) <= 24
-    assert all(len(one) <= 32 for one in memory.get("heard", {}).values())
+    tables = memory.get("heard", {}).get("MN", {})
+    assert len(tables) <= 24
+    assert all(len(one) <= 32 for one in tables.values())
+
+
+def test_loggers_behind_one_topic_are_told_apart():
+    memory: dict[str, Any] = {}
+    assert hear(memory, "2011", row(0)) == ["w01018-Rtd"]
+    assert hear(memory, "2051", replace(row(0, value="Avg"), device="OTHER")) == ["w01018-Avg"]
+    for number in range(1000):
+        hear(memory, "2011", replace(row(0), device=str(number)))
+    assert len(memory["heard"]) == 256
 
 
 @pytest.mark.parametrize("order", [(0, 60, 120), (120, 60, 0)])

@@ -23,6 +23,7 @@ RULES = (
     parse("byid/{device}/up spoken"),
     parse("bus/{gateway}/up spoken"),
     parse("pool/# spoken"),
+    parse("node/{group}/{node} spoken"),
     *BUILT_IN,
 )
 ENTRIES = [
@@ -36,6 +37,7 @@ ENTRIES = [
     Entry("WE-7", "well", gateway="GW-2", codec="spoken"),
     Entry("WE-8", "well", gateway="GW-2", codec="json"),
     Entry("WE-9", "well", codec="spoken"),
+    Entry("WE-10", "well", codec="spoken", address="plant/edge1/tank"),
 ]
 FLEET = build({"well": WELL}, ENTRIES)
 
@@ -156,17 +158,32 @@ def test_values_of_no_quantity_are_passed_over_unless_there_is_no_other():
     assert "WE-0: expected a value of well" in decoded.refused[0].reason
 
 
-def test_births_and_deaths_are_told_by_registered_name():
+def test_births_and_deaths_are_told_by_the_name_on_the_wire():
     decoded = Desk().hear(
         "pool/x",
         {"device": "AB01", "values": {}, "states": {"online": "false"}},
         {"device": "stranger", "values": {}, "states": {"online": "true"}},
     )
     assert decoded.presence == [
-        Presence(0, T0, "WE-0", "well", online=False),
-        Presence(0, T0, "stranger", "", online=True),
+        Presence(0, T0, "AB01", online=False),
+        Presence(0, T0, "stranger", online=True),
     ]
     assert decoded.refused == []
+
+
+def test_an_edge_node_is_heard_for_its_devices_and_leaves_nothing_behind_when_it_has_none():
+    desk = Desk()
+    decoded = desk.hear(
+        "node/plant/edge1",
+        {"device": "plant/edge1/tank", **said(level_m=1)},
+        {"device": "plant/edge1", **said(level_m=9)},
+    )
+    assert who(decoded) == ["WE-10"]
+    assert decoded.refused == [], "what a node says of itself is nobody's reading"
+    assert list(desk.decoder.memory) == ["spoken:plant/edge1"]
+    (refused,) = desk.hear("node/plant/edge2", {"device": "plant/edge2/tank", **said(level_m=1)}).refused
+    assert "plant/edge2: no device of this edge node is registered" in refused.reason
+    assert list(desk.decoder.memory) == ["spoken:plant/edge1"]
 
 
 def test_what_a_sender_said_is_remembered_by_sender_and_survives_a_restart():

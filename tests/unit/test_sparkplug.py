@@ -392,9 +392,9 @@ def test_a_registered_device_is_read_by_its_alias_in_its_own_unit():
     second = heard(decoder, (topic("DDATA"), made({"alias": 4, "float_value": 300.0}, seq=2)))
     assert [[*batch.values[:, 0]] for decoded in (first, second) for batch in decoded.batches] == [[2.5], [3.0]]
     assert first.refused == second.refused == []
-    assert [(one.device, one.kind, one.online) for one in first.presence] == [
-        (NODE, "", True),
-        ("WE-1", "well", True),
+    assert [(one.sender, one.online) for one in first.presence] == [
+        (NODE, True),
+        (f"{NODE}/Pump", True),
     ]
 
 

@@ -20,6 +20,7 @@ RANKS: Final = {"2011": 0, "2051": 1, "2061": 2, "2031": 3}
 _STEP_MAX_US: Final = 2 * 86_400_000_000  # rows further apart are no series
 _STRETCHES_MAX: Final = 32
 _TABLES_MAX: Final = 24
+_LOGGERS_MAX: Final = 256  # behind one topic
 _HEARD: Final = "heard"
 
 Stretch = list[int]  # from, to, step in microseconds; 0 for a single row
@@ -30,7 +31,10 @@ def uncovered(memory: MutableMapping[str, Any], cn: str, sample: Sample) -> Samp
     rank = RANKS.get(cn)
     if rank is None:
         return sample
-    heard: dict[str, list[Stretch]] = memory.setdefault(_HEARD, {})
+    loggers: dict[str, dict[str, list[Stretch]]] = memory.setdefault(_HEARD, {})
+    if sample.device not in loggers and len(loggers) >= _LOGGERS_MAX:
+        del loggers[next(iter(loggers))]
+    heard = loggers.setdefault(sample.device, {})
     found: Sample | None = sample
     if rank:
         told = _told(heard, rank, sample.time_us)
