@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Final
@@ -184,11 +184,10 @@ class IngestWorker:
         if not inbox and not inbox.receipts:
             return 0
         client.inbox = Inbox()
-        stamp = self._stamp()
         size = sum(map(len, inbox.payloads))
-        self._held.extend(map(Delivery, inbox.topics, inbox.payloads, repeat(stamp)))
+        self._held.extend(map(Delivery, inbox.topics, inbox.payloads, self._stamps(inbox.topics)))
         for refusal in inbox.refusals:
-            self._refuse(refusal, stamp)
+            self._refuse(refusal, self._last_us)
         self._held_bytes += size
         self.stats.received += len(inbox)
         self.stats.bytes += size
@@ -222,6 +221,24 @@ class IngestWorker:
         """Our clock, never back."""
         self._last_us = max(self._now(), self._last_us)
         return self._last_us
+
+    def _stamps(self, topics: Sequence[str]) -> Iterable[int]:
+        """One time for all `topics`, or a later one from where a topic comes again.
+
+        Frames that state no time get these: two of one device that we read at once must not seem to be the same.
+        """
+        stamp = self._last_us = max(self._now(), self._last_us + 1)
+        if len(set(topics)) == len(topics):
+            return repeat(stamp)
+        stamps, seen = [], set[str]()
+        for topic in topics:
+            if topic in seen:
+                stamp += 1
+                seen.clear()
+            seen.add(topic)
+            stamps.append(stamp)
+        self._last_us = stamp
+        return stamps
 
     def _commit(self, client: StockClient | None) -> bool:
         """Journal what is in hand and acknowledge it; false when the journal took nothing."""

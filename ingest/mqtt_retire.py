@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any, Final
 
 import structlog
@@ -75,10 +76,8 @@ def _empty(client: BulkClient, journal: Journal, now: Callable[[], int]) -> int:
         inbox, client.inbox = client.inbox, Inbox()
         if not inbox and not inbox.receipts:
             continue
-        stamp = now()
-        journal.append(
-            [Delivery(topic, payload, stamp) for topic, payload in zip(inbox.topics, inbox.payloads, strict=True)]
-        )
+        # Each its own time, as a worker gives them.
+        journal.append(list(map(Delivery, inbox.topics, inbox.payloads, count(now()))))
         client.acknowledge(inbox.receipts)
         moved, quiet_since = moved + len(inbox), time.monotonic()
     if client.lost is not None:

@@ -193,6 +193,26 @@ def test_our_clock_never_runs_back_in_the_journal(tmp_path):
     journal.close()
 
 
+def test_a_topic_read_twice_at_once_gets_two_times_also_while_the_clock_stands():
+    """A frame without a time gets that of its receipt: with equal ones the second would count as a repeat."""
+    other = ONE.replace(b"ab", b"cd")
+    journal = FakeJournal()
+
+    def script(peer):
+        peer.send(ONE + other + ONE + ONE + other)
+        until(lambda: len(journal.stored) >= 6, "the first")
+        peer.send(ONE)
+        until(lambda: len(journal.stored) >= 7, "the second")
+
+    with scripted_broker(script) as port, at_work(port, journal, now=lambda: 1_000):
+        until(lambda: len(journal.stored) >= 7, "all")
+    found = [(d.topic, d.received_us) for d in journal.stored if not d.topic.startswith(CONTROL)]
+    times = [at for _, at in found]
+    assert times == sorted(times)
+    assert len(set(found)) == len(found) == 6
+    assert times[0] == times[1]
+
+
 def test_stopping_is_quick_while_there_is_no_broker():
     with at_work(1, FakeJournal()) as worker:
         until(lambda: worker.stats.reconnects, "an attempt")
