@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
-from devices.codecs.hj212.checksum import DIALECTS
-from devices.codecs.hj212.cipher import key_of
+from devices.codecs.hj212.dialect import dialect_of
 from devices.errors import RegistryError
 from devices.fleet import Entry
 
@@ -44,7 +43,8 @@ class LoggerRule:
 
     `device`: its id in the registry. `password`: what its packets must carry, empty for any. `crc`: the checksum
     it uses. `st`: how requests address it, empty for what it says itself. `sm4_key`: of its encrypted
-    packets, None without. `strict`: take no deviation from the standard.
+    packets, None without. `strict`: take no deviation from the
+    standard, of that `version` if it is not empty.
     """
 
     mn: str
@@ -54,6 +54,7 @@ class LoggerRule:
     st: str = ""
     sm4_key: bytes | None = field(default=None, repr=False)
     strict: bool = False
+    version: str = ""
 
     def admits(self, password: str) -> bool:
         """Whether `password` is this logger's."""
@@ -68,25 +69,21 @@ def rule_of(entry: Entry) -> LoggerRule | None:
     if not MN.fullmatch(mn):
         log.warning("logger_unreachable", device=entry.id, mn=mn[:80], expected="1 to 64 of A-Z a-z 0-9 _ . : -")
         return None
-    settings: Mapping[str, Any] = entry.settings or {}
-    crc, key = str(settings.get("crc", "hj212")), settings.get("sm4_key")
-    # The registry checks settings before it takes them: those that do not fit come from elsewhere.
-    problem = "" if crc in DIALECTS else f"crc: expected one of {', '.join(DIALECTS)}, got {crc:.40}"
     try:
-        sm4_key = key_of(key) if key else None
+        dialect = dialect_of(entry.settings or {})
     except RegistryError as error:
-        problem = str(error)
-    if problem:
-        log.warning("logger_settings_unusable", device=entry.id, mn=mn, reason=problem, now="it cannot connect")
+        # The registry checks settings before it takes them: those that do not fit come from elsewhere.
+        log.warning("logger_settings_unusable", device=entry.id, mn=mn, reason=str(error), now="it cannot connect")
         return None
     return LoggerRule(
         mn=mn,
         device=entry.id,
-        password=str(settings.get("password", "")),
-        crc=crc,
-        st=str(settings.get("st", "")),
-        sm4_key=sm4_key,
-        strict=settings.get("mode") == "strict",
+        password=dialect.password,
+        crc=dialect.crc,
+        st=dialect.st,
+        sm4_key=dialect.sm4_key,
+        strict=dialect.strict,
+        version=dialect.version,
     )
 
 

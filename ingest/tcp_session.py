@@ -10,6 +10,7 @@ From: `ingest.tcp_connection`, in whatever pieces the network made of the stream
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -87,9 +88,7 @@ class Session:
         events: list[Event] = []
         for one in garbage:
             events += self._skip(one)
-        for raw in frames:
-            if self.ending:
-                break
+        for raw in itertools.takewhile(lambda _: not self.ending, frames):
             events.append(self._frame(raw))
         if not self._buffer:
             self.half_since = None
@@ -115,6 +114,7 @@ class Session:
                 crc_dialect=rule.crc if rule else "hj212",
                 strict=rule.strict if rule else False,
                 sm4_key=rule.sm4_key if rule else None,
+                version=rule.version if rule else "",
             )
             cn = int(packet.cn or 0)
         except (PayloadError, ValueError) as error:
