@@ -91,7 +91,7 @@ KIND: Final = Kind(
             rule="surge",
             detector="rate",
             quantity=PRESSURE,
-            params={"per_s": 1.0, "direction": 1, "clear_s": 900.0},
+            params={"per_s": 1.0, "direction": 1, "clear_s": 900.0, "least_s": 60.0},
             severity=Severity.LOW,
             title=Text("压力急升", "Pressure surge"),
         ),

@@ -22,10 +22,12 @@ from processors.findings import Phase
 class Rate(Condition):
     """Raise when the value changes by more than `per_s` a second; clear after `clear_s` of believable pace.
 
-    Units: `per_s` in the quantity's unit per second. `direction`: +1 rises, -1 falls, 0 both. State: the last value.
+    Units: `per_s` in the quantity's unit per second. `direction`: +1 rises, -1 falls, 0 both. `least_s`: readings
+    closer than this count as so far apart: without a clock of their own, those that waited for us arrive as one.
+    State: the last value.
     """
 
-    PARAMS: ClassVar[Mapping[str, float]] = {"per_s": nan, "direction": 0.0, "clear_s": 600.0}
+    PARAMS: ClassVar[Mapping[str, float]] = {"per_s": nan, "direction": 0.0, "clear_s": 600.0, "least_s": 0.0}
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Condition.COLUMNS,
         "last": ("float64", 0.0),
@@ -37,9 +39,10 @@ class Rate(Condition):
 
     def __init__(self, params: Mapping[str, float]) -> None:
         """RuleError for a parameter that is missing or makes no sense."""
-        demand("rate", params, per_s=">0", direction="direction", clear_s=">=0")
+        demand("rate", params, per_s=">0", direction="direction", clear_s=">=0", least_s=">=0")
         super().__init__(hold_s=0.0, clear_s=params["clear_s"])
         self._per_s, self._direction = params["per_s"], params["direction"]
+        self._least_us = params["least_s"] * 1e6
 
     def judge(self, step: Step) -> list[Hits]:
         """Take one value per device and say what began or ended."""
@@ -47,7 +50,7 @@ class Rate(Condition):
         last, seen = self.last[device], self.seen_us[device]
         elapsed, change = time_us - seen, value - last
         pace = change * self._direction if self._direction else np.abs(change)
-        allowed = np.maximum(elapsed, 0) * (self._per_s / 1e6)
+        allowed = np.maximum(elapsed, self._least_us) * (self._per_s / 1e6)
         beyond = (pace > allowed) & (elapsed > 0)
         self.last[device], self.seen_us[device] = value, time_us
         rows = self.active(device, beyond)

@@ -210,6 +210,15 @@ def test_after_a_gap_more_change_is_believable():
     assert [*feed(surge, [400]), *feed(surge, [700], from_s=600)] == []
 
 
+def test_readings_that_waited_and_arrive_together_count_as_least_s_apart():
+    def judged(**params: float) -> list[Told]:
+        return feed(detector("rate", per_s=0.5, **params), [400, 425, 410], every_s=0.001)
+
+    assert judged(least_s=60) == []
+    assert phases(judged()) == [("raise", 0.001)]
+    assert phases(feed(detector("rate", per_s=0.5, least_s=60), [400, 431], every_s=0.001)) == [("raise", 0.001)]
+
+
 def test_two_values_at_one_instant_have_no_pace():
     surge = detector("rate", per_s=0.5)
     assert [*feed(surge, [400]), *feed(surge, [700])] == []
