@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from meterbus import (  # type: ignore[import-untyped]  # it ships none
+from devices.codecs.mbus.library import (
     DataEncoding,
     FunctionType,
     MeasureUnit,
@@ -24,7 +24,6 @@ from meterbus import (  # type: ignore[import-untyped]  # it ships none
     VIFUnitExt,
     VIFUnitSecExt,
 )
-
 from devices.errors import PayloadError
 
 BODY_MAX: Final = 1024  # a wired frame carries 240 at most; LoRaWAN 222
