@@ -151,13 +151,12 @@ class Heartbeats:
         if processor is None:
             return Vitals(last_event_us=None)
         fields = processor.status.fields
-        links = [
-            one.status.fields.get("connected", 0.0) for name, one in seen.items() if name.startswith("ingest")
-        ]
+        workers = [one for name, one in seen.items() if name.startswith("ingest-") and name != "ingest-tcp"]
+        links = [one.status.fields.get("connected", 0.0) for one in workers]
         offset = fields.get("offset", 0.0)
         return Vitals(
             last_event_us=int(fields.get("last_received_us", 0)) or None,
-            link_up=any(links),
+            link_up=any(links) if workers else "ingest-tcp" in seen,  # a city may have loggers only
             journal_lag=int(max(0.0, fields.get("journal_next", 0.0) - offset)),
             store_lag=int(max(0.0, offset - fields.get("stored_upto", 0.0))),
         )

@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 def role_names(settings: Settings) -> tuple[str, ...]:
     """The roles of one machine, in the order they start."""
-    workers = (f"ingest-{index}" for index in range(settings.run.ingest_workers))
+    workers = (f"ingest-{index}" for index in range(settings.run.ingest_workers if settings.mqtt.enabled else 0))
     listener = ("ingest-tcp",) if settings.tcp.port else ()
     return ("processor", *workers, *listener, "sender", "console")
 

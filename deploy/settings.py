@@ -150,6 +150,10 @@ class Settings:
     run: RunSettings = field(default_factory=RunSettings)
 
     def __post_init__(self) -> None:
+        if not self.mqtt.enabled and not self.tcp.port:
+            raise SettingsError(
+                ["mqtt.enabled: expected true, or a tcp.port for loggers: nothing else takes readings in"]
+            )
         if not self.embedded.path.is_absolute():
             path = self.data.dir / self.embedded.path
             object.__setattr__(self, "embedded", replace(self.embedded, path=path))

@@ -18,8 +18,8 @@ import numpy as np
 from devices.codecs import Codec
 from devices.errors import PayloadError
 from devices.fleet import Fleet, KindFleet
-from devices.readings import Batch, Int64, Quality, Reason, Sample
-from ingest.journal import CONTROL, REFUSED, Block, Delivery
+from devices.readings import Batch, Bool, Int64, Quality, Reason, Sample
+from ingest.journal import CONTROL, REFUSED, TCP_LINK, TCP_TICK, Block, Delivery
 from ingest.reads import Reader
 from ingest.routes import Memory, Route, Router, Scope
 from ingest.rules import BUILT_IN, Rule
@@ -81,13 +81,18 @@ class Presence(NamedTuple):
 
 @dataclass(slots=True)
 class Decoded:
-    """A segment of the journal, decoded: one batch per kind that reported, uncalibrated rows never."""
+    """A segment of the journal, decoded: one batch per kind that reported, uncalibrated rows never.
+
+    `loggers`: (n,) which records came from the TCP listener. `listener`: the segment begins with its start or end.
+    """
 
     timeline: Timeline
     batches: list[Batch]
     refused: list[Refused]
     controls: int
     presence: list[Presence]
+    loggers: Bool
+    listener: bool
 
 
 def segments(blocks: Iterable[Block], *, span_us: int, rows: int) -> Iterator[Block]:
@@ -114,10 +119,12 @@ def segments(blocks: Iterable[Block], *, span_us: int, rows: int) -> Iterator[Bl
 
 def _cut(block: Block, span_us: int, rows: int) -> Iterator[Block]:
     clock = np.maximum.accumulate(np.array(block.received_us, dtype=np.int64))
+    # From its first word on the listener has a clock of its own: a segment begins there.
+    links = [place for place, topic in enumerate(block.topics) if topic == TCP_LINK]
     start = 0
     while start < len(clock):
         within = int(np.searchsorted(clock, clock[start] + span_us, side="right"))
-        end = min(max(within, start + 1), start + rows)
+        end = min(max(within, start + 1), start + rows, *(link for link in links if link > start))
         part = slice(start, end)
         yield Block(block.first + start, block.topics[part], block.payloads[part], block.received_us[part])
         start = end
@@ -210,7 +217,15 @@ class Decoder:
         offsets = np.arange(segment.first, segment.next, dtype=np.int64)
         clock = np.maximum.accumulate(np.array(segment.received_us, dtype=np.int64))
         batches = [r.batch() for r in rows.values() if r.device]
-        return Decoded(Timeline(offsets, clock), batches, refused, controls, presence)
+        return Decoded(
+            Timeline(offsets, clock),
+            batches,
+            refused,
+            controls,
+            presence,
+            np.fromiter(map(_from_listener, segment.topics, segment.payloads), np.bool_, len(segment.topics)),
+            segment.topics[0] == TCP_LINK,
+        )
 
     def try_decode(self, topic: str, payload: bytes, received_us: int) -> str | None:
         """Why this delivery would be refused today; None when all of it decodes."""
@@ -315,6 +330,13 @@ class Decoder:
 
     def _rows(self, fleet: KindFleet) -> _Rows:
         return _Rows(fleet, self._columns[fleet.kind.name], [math.nan] * len(fleet.kind.quantities))
+
+
+def _from_listener(topic: str, payload: bytes) -> bool:
+    """Whether a record came from the TCP listener; of one that was refused, by the topic in it."""
+    if topic.startswith(CONTROL):
+        return topic in (TCP_LINK, TCP_TICK) or (topic == REFUSED and b'"topic":"hj212/' in payload)
+    return topic.startswith("hj212/")
 
 
 def _own_names(sample: Sample, fleet: KindFleet, into: _Rows) -> tuple[str | None, Mapping[str, int] | None]:

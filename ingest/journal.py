@@ -30,6 +30,9 @@ from ingest.errors import JournalCorrupt, JournalError, JournalFull
 CONTROL: str = "$undercity/"
 TICK: str = CONTROL + "tick"  # time passed and nothing came
 LINK: str = CONTROL + "link"  # payload b"up" or b"down": our side of the broker connection
+# The TCP listener's own: each of the two sources can be away by itself.
+TCP_LINK: str = CONTROL + "link/tcp"
+TCP_TICK: str = CONTROL + "tick/tcp"
 REFUSED: str = CONTROL + "refused"  # acknowledged but not kept whole; payload: JSON of an `ingest.packets.Refusal`
 
 _READ_BYTES = 4_000_000  # of packed blocks in one read; they unpack to about ten times as much

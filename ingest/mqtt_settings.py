@@ -17,7 +17,7 @@ _NEVER: Final = 0xFFFF_FFFF  # MQTT v5: a session that does not expire
 class MqttSettings:
     """The broker link of the ingest workers.
 
-    `host`, `port`: the broker. `client_id`: the name of our session there; worker n adds `-n`. `username`,
+    `enabled`: false in a city that has HJ 212 loggers only, without a broker. `host`, `port`: the broker. `client_id`: the name of our session there; worker n adds `-n`. `username`,
     `password`: credentials, empty for none. `tls`: encrypt, with the system's certificate authorities unless
     `tls_ca` names a file; `tls_cert` and `tls_key`: our own certificate, where the broker asks for one.
     `connect_timeout_s`: patience with an attempt to connect. `keepalive_s`: a dead link is noticed within about
@@ -32,6 +32,7 @@ class MqttSettings:
     parse whole reads; false for paho's own packet handling.
     """
 
+    enabled: bool = True
     host: str = "127.0.0.1"
     port: int = 1883
     client_id: str = "undercity-ingest"

@@ -103,12 +103,19 @@ class Order:
         slow_s = np.maximum(fleet.cadence_s - self._kind.cadence_s, 0)
         self._lateness_us = ((self._kind.lateness_s + slow_s) * 1e6).astype(np.int64)
 
-    def arrange(self, batch: Batch, timeline: Timeline, outage: Outage) -> Arranged:
-        """Sort the rows of one segment, which may be none, into ready, late and duplicate."""
+    def arrange(
+        self, batch: Batch, timeline: Timeline, outage: Outage, others: tuple[Bool, Outage] | None = None
+    ) -> Arranged:
+        """Sort the rows of one segment, which may be none, into ready, late and duplicate.
+
+        `others`: devices (n,) for which another outage counts than `outage`, and that one.
+        """
         work = _Work(batch)
         masks = ((batch.quality != Quality.MISSING) * self._bits).sum(axis=1, dtype=np.uint64)
         clock = timeline.clock[batch.offset - timeline.offset[0]]
         stale = self._stale(batch, clock, outage)
+        if others is not None:
+            stale = np.where(others[0][batch.device], self._stale(batch, clock, others[1]), stale)
         for rows in rounds(batch.device):
             clean = self._clean(batch, rows, stale)
             taken = rows[clean]

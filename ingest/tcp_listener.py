@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from devices.errors import PayloadError
-from ingest.journal import REFUSED, TICK, Delivery, Journal
+from ingest.journal import REFUSED, TCP_LINK, TCP_TICK, Delivery, Journal
 from ingest.mqtt_pace import Seldom
 from ingest.packets import Refusal
 from ingest.tcp_clocks import Clocks
@@ -33,7 +33,7 @@ from ingest.tcp_loggers import Loggers
 from ingest.tcp_requests import Requests
 from ingest.tcp_roster import Roster, Status
 from ingest.tcp_session import Accepted, Session
-from ingest.tcp_settings import TCP_LINK, TcpError, TcpSettings
+from ingest.tcp_settings import TcpError, TcpSettings
 from ingest.tcp_stats import TcpStats
 
 log = structlog.get_logger(__name__)
@@ -299,7 +299,7 @@ class Listener:
         """Silence is a record like any other: without it no timer would notice that all loggers are gone."""
         commits = self._commits
         if len(self.loggers) and commits.idle and at_s - commits.last_s >= self.settings.tick_s:
-            self._control(TICK, b"")
+            self._control(TCP_TICK, b"")
 
     def _follow_registry(self, at_s: float) -> None:
         if at_s < self._registry_due or (self._reading is not None and not self._reading.done()):

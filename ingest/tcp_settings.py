@@ -6,10 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from ingest.errors import IngestError
-from ingest.journal import CONTROL
 
-# The listener's own up and down. It is not LINK, which speaks of the broker: each of the two can be away by itself.
-TCP_LINK: Final = CONTROL + "link/tcp"
 HJ212_TOPIC: Final = "hj212/{mn}/up"
 
 

@@ -100,6 +100,9 @@ def connected(settings: MqttSettings, client_id: str, *, clean: bool = True, kee
 
 def check_broker(settings: Settings) -> Iterator[Line]:
     """Reachable, lets us in, speaks v5, and keeps a queue for who is away."""
+    if not settings.mqtt.enabled:
+        yield ok("broker", "none: mqtt.enabled is false")
+        return
     mqtt, me = settings.mqtt, f"undercity-doctor-{uuid.uuid4().hex[:8]}"
     try:
         with connected(mqtt, me):

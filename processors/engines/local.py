@@ -7,16 +7,17 @@ journal means that we were away, not that the city fell silent: every silence ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from devices.fleet import Fleet
-from devices.readings import Batch, Int64
+from devices.readings import Batch, Bool, Int64
 from ingest.decode import Decoded
 from ingest.order import Arranged, OrderSettings, Outage
 from processors.engines.gateways import GatewayWatch
 from processors.engines.rules import KindRules, extend_silence
+from processors.engines.sources import Clock, Seen, SourceClock, gap_end, see
 from processors.errors import ProcessorError
 from processors.findings import Finding
 
@@ -59,14 +60,6 @@ class Outcome:
     late: int = 0
 
 
-@dataclass(slots=True)
-class Clock:
-    """The engine's sense of time, part of every snapshot; UTC microseconds, 0 before the first record."""
-
-    now_us: int = 0
-    outage: Outage = field(default_factory=Outage)
-
-
 class Engine:
     """Order, quality, detectors and gateways over all kinds."""
 
@@ -87,46 +80,58 @@ class Engine:
 
     def process(self, decoded: Decoded) -> Outcome:
         """Take one segment; the result depends on the journal up to here, not on how it was cut."""
-        timeline = decoded.timeline
-        # Several workers stamp side by side, and redecoded deliveries keep their old stamp: time does not go back.
-        np.maximum(timeline.clock, self.clock.now_us, out=timeline.clock)
-        self._notice_gap(int(timeline.clock[0]))
+        seen = see(decoded, self.clock)
+        self._notice_gaps(seen)
         incoming = {batch.fleet.kind.name: batch for batch in decoded.batches}
         arranged: dict[str, Arranged] = {}
         for name, rules in self.kinds.items():
-            sorted_rows = rules.arrange(incoming.get(name), timeline, self.clock.outage)
+            sorted_rows = rules.arrange(incoming.get(name), seen.every, self.clock)
             if sorted_rows is not None:
                 arranged[name] = sorted_rows
         outcome = Outcome([], [])
         findings = outcome.findings
         self._gateways(arranged, findings)
-        self.gateways.expire(timeline, findings)
+        self.gateways.expire(seen.broker, findings)
         for name, part in arranged.items():
             rules = self.kinds[name]
-            rules.arrivals(part.arrived, timeline, findings)
+            rules.arrivals(part.arrived, seen, findings)
             outcome.batches += rules.readings(part, findings)
             outcome.rows += len(part.arrived)
             outcome.duplicates += part.duplicates
             outcome.missing += part.missing
             outcome.late += len(part.late)
         for rules in self.kinds.values():
-            rules.expire(timeline, findings, self.gateways.hush(rules.fleet.gateway))
-        self.clock.now_us = int(timeline.clock[-1])
+            rules.expire(seen, findings, self.gateways.hush(rules.fleet.gateway))
+        self._go_on(seen)
         findings.sort(key=lambda f: (f.offset, f.device, f.rule, f.onset, f.phase != "raise", f.at))
         return outcome
 
-    def _notice_gap(self, first_us: int) -> None:
-        now, longest = self.clock.now_us, int(self.settings.max_gap_s * 1e6)
-        if first_us - now <= longest:
-            return
-        away = first_us - now if now else 0
-        if now:
-            drain = max(int(self.settings.drain_s * 1e6), away)
-            self.clock.outage = Outage(now, first_us + drain)
-        self.gateways.excuse(first_us)
-        for rules in self.kinds.values():
-            everyone = np.arange(len(rules.fleet), dtype=np.int64)
-            extend_silence(rules, everyone, _fresh(rules, everyone, first_us))
+    def _go_on(self, seen: Seen) -> None:
+        clock = self.clock
+        clock.now_us = int(seen.every.clock[-1])
+        clock.broker.now_us = int(seen.broker.clock[-1])
+        if clock.listening:
+            clock.loggers.now_us = int(seen.loggers.clock[-1])
+
+    def _notice_gaps(self, seen: Seen) -> None:
+        """A source that was away comes back: its devices were not silent, and what it kept for us is not late."""
+        longest, clock = int(self.settings.max_gap_s * 1e6), self.clock
+        end = gap_end(clock.broker, seen.broker, longest)
+        if end is not None:
+            self._outage(clock.broker, end)
+            self.gateways.excuse(end)
+            for rules in self.kinds.values():
+                _excuse(rules, ~rules.by_tcp if clock.listening else np.ones(len(rules.fleet), np.bool_), end)
+        end = gap_end(clock.loggers, seen.loggers, longest) if clock.listening else None
+        if end is not None:
+            self._outage(clock.loggers, end)
+            for rules in self.kinds.values():
+                _excuse(rules, rules.by_tcp, end)
+
+    def _outage(self, source: SourceClock, end_us: int) -> None:
+        if source.now_us:
+            drain = max(int(self.settings.drain_s * 1e6), end_us - source.now_us)
+            source.outage = Outage(source.now_us, end_us + drain)
 
     def _gateways(self, arranged: dict[str, Arranged], findings: list[Finding]) -> None:
         """Signs of life of gateways, out of those of their children."""
@@ -144,6 +149,11 @@ class Engine:
         for rules in self.kinds.values() if len(back) else ():
             children = np.flatnonzero(np.isin(rules.fleet.gateway, back))
             extend_silence(rules, children, _fresh(rules, children, now))
+
+
+def _excuse(rules: KindRules, which: Bool, from_us: int) -> None:
+    device = np.flatnonzero(which)
+    extend_silence(rules, device, _fresh(rules, device, from_us))
 
 
 def _fresh(rules: KindRules, device: Int64, from_us: int) -> Int64:

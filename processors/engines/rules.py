@@ -14,10 +14,11 @@ from devices.fleet import KindFleet
 from devices.readings import Batch, Bool, Int64, Quality, empty
 from devices.spec import Use
 from ingest.decode import Timeline
-from ingest.order import Arranged, Order, OrderSettings, Outage, rounds
+from ingest.order import Arranged, Order, OrderSettings, rounds
 from ingest.order import restore as restore_order
 from ingest.quality import QualityGate
 from processors.detectors import NEVER, Detector, Hits, Step, build, restore, snapshot
+from processors.engines.sources import Clock, Seen, by_tcp
 from processors.findings import Evidence, Finding, Phase, finding_id, iso
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -42,6 +43,7 @@ class KindRules:
 
     def __init__(self, fleet: KindFleet, settings: OrderSettings) -> None:
         self.fleet = fleet
+        self.by_tcp = by_tcp(fleet)
         self.order = Order(fleet, settings)
         self.quality = QualityGate(fleet)
         self.rules = [
@@ -58,18 +60,22 @@ class KindRules:
     def grow(self, fleet: KindFleet) -> None:
         """Follow a changed registry; `fleet` keeps the rows of every device known before."""
         self.fleet = fleet
+        self.by_tcp = by_tcp(fleet)
         self.order.grow(fleet)
         self.quality.grow(fleet)
         for rule in self.rules:
             rule.detector.grow(fleet.cadence_s, fleet.registered_us)
 
-    def arrange(self, batch: Batch | None, timeline: Timeline, outage: Outage) -> Arranged | None:
+    def arrange(self, batch: Batch | None, timeline: Timeline, clock: Clock) -> Arranged | None:
         """Sort a segment's rows; None when nothing came and nothing waits."""
         if batch is None and not self.order.held:
             return None
-        return self.order.arrange(empty(self.fleet) if batch is None else batch, timeline, outage)
+        others = (self.by_tcp, clock.loggers.outage) if clock.listening else None
+        return self.order.arrange(
+            empty(self.fleet) if batch is None else batch, timeline, clock.broker.outage, others
+        )
 
-    def arrivals(self, arrived: Batch, timeline: Timeline, findings: list[Finding]) -> None:
+    def arrivals(self, arrived: Batch, seen: Seen, findings: list[Finding]) -> None:
         """Tell the device-wide rules which devices gave a sign of life."""
         for rows in rounds(arrived.device):
             device = arrived.device[rows]
@@ -84,7 +90,7 @@ class KindRules:
                 for hits in rule.detector.step(step):
                     offset = arrived.offset[rows][hits.row]
                     if hits.phase is Phase.RAISE:  # its deadline passed before this arrival
-                        offset = _positions(timeline, hits.at_us)
+                        offset = seen.positions(self.by_tcp[device[hits.row]], hits.at_us)
                     self._state(rule, hits, device[hits.row], offset, findings)
 
     def readings(self, arranged: Arranged, findings: list[Finding]) -> list[Batch]:
@@ -125,9 +131,9 @@ class KindRules:
                 at = rows[hits.row]
                 self._state(rule, hits, part.device[at], part.offset[at], findings, part.quality[at, rule.column])
 
-    def expire(self, timeline: Timeline, findings: list[Finding], hush: Bool) -> None:
-        """Let every deadline speak that our clock has passed, but for devices in `hush` (n,)."""
-        clock = int(timeline.clock[-1])
+    def expire(self, seen: Seen, findings: list[Finding], hush: Bool) -> None:
+        """Let every deadline speak that its device's clock has passed, but for devices in `hush` (n,)."""
+        clock = seen.now_us(self.by_tcp)
         for rule in self.rules:
             deadlines = rule.detector.deadlines()
             if deadlines is None or not len(deadlines):
@@ -136,8 +142,8 @@ class KindRules:
             due = np.flatnonzero(late & ~hush if rule.column < 0 else late)
             if not len(due):
                 continue
-            for hits in rule.detector.expire(due, np.full(len(due), clock, dtype=np.int64)):
-                self._state(rule, hits, hits.row, _positions(timeline, hits.at_us), findings)
+            for hits in rule.detector.expire(due, clock[due]):
+                self._state(rule, hits, hits.row, seen.positions(self.by_tcp[hits.row], hits.at_us), findings)
 
     def silence(self) -> list[Detector]:
         """The device-wide detectors that wait for a sign of life."""
@@ -201,10 +207,6 @@ class KindRules:
             arrays = parts.get(f"rule:{rule.key}")
             if arrays is not None:
                 restore(rule.detector, arrays, rows)
-
-
-def _positions(timeline: Timeline, at_us: Int64) -> Int64:
-    return np.array([timeline.position(at) for at in at_us.tolist()], dtype=np.int64)
 
 
 def _number(value: np.float64) -> float | None:

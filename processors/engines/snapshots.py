@@ -23,8 +23,9 @@ from devices.packed import PackedArray, pack, unpack
 from devices.readings import Batch, Int64
 from ingest.order import Outage
 from ingest.routes import Memory
-from processors.engines.local import Clock, Engine
+from processors.engines.local import Engine
 from processors.engines.rules import Arrays
+from processors.engines.sources import Clock, SourceClock
 from processors.errors import SnapshotError
 
 _BATCH = ("device", "time_us", "received_us", "offset", "seq", "values", "quality", "reasons", "late")
@@ -48,6 +49,8 @@ class State(msgspec.Struct):
     kinds: dict[str, _KindState]
     gateways: dict[str, PackedArray]
     gateway_ids: list[str]
+    sources: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
+    listening: bool = False
     memory: Memory = msgspec.field(default_factory=dict)  # of the codecs, by sender
 
 
@@ -62,11 +65,13 @@ def capture(engine: Engine, offset: int, memory: Memory | None = None) -> State:
             parts={part: _packed(arrays) for part, arrays in rules.snapshot().items()},
             held=_packed({field: getattr(held, field) for field in _BATCH}) if held is not None else None,
         )
-    watch = engine.gateways
+    watch, clock = engine.gateways, engine.clock
     return State(
         offset=offset,
-        now_us=engine.clock.now_us,
-        outage=(engine.clock.outage.since_us, engine.clock.outage.drained_us),
+        now_us=clock.now_us,
+        outage=_source(clock.broker)[1:],
+        sources=[_source(clock.broker), _source(clock.loggers)],
+        listening=clock.listening,
         kinds=kinds,
         gateways=_packed({name: getattr(watch, name) for name in watch.STATE}),
         gateway_ids=list(watch.ids),
@@ -74,9 +79,21 @@ def capture(engine: Engine, offset: int, memory: Memory | None = None) -> State:
     )
 
 
+def _source(clock: SourceClock) -> tuple[int, int, int]:
+    return clock.now_us, clock.outage.since_us, clock.outage.drained_us
+
+
+def _clock(saved: tuple[int, int, int]) -> SourceClock:
+    return SourceClock(saved[0], Outage(*saved[1:]))
+
+
 def apply(engine: Engine, state: State) -> None:
     """Put `state` into a fresh engine; devices that left are dropped, new ones start afresh."""
-    engine.clock = Clock(state.now_us, Outage(*state.outage))
+    broker, loggers = state.sources or [
+        (state.now_us, *state.outage),
+        (0, 0, 0),
+    ]  # one clock, before there were two
+    engine.clock = Clock(state.now_us, state.listening, _clock(broker), _clock(loggers))
     for name, saved in state.kinds.items():
         rules = engine.kinds.get(name)
         if rules is None:

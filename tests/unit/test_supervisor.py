@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import SupervisorError
+from deploy.errors import SettingsError, SupervisorError
 from deploy.roles import only_one, role_names
 from deploy.settings import RunSettings, Settings
 from deploy.supervisor import Child, Supervisor
+from ingest.mqtt_settings import MqttSettings
+from ingest.tcp_settings import TcpSettings
 
 QUICK = RunSettings(grace_s=1.0, restart_s=0.05, restart_max_s=0.2)
 # A role as short as it can be: notes its start and its end, and stops when told or when its supervisor is gone.
@@ -165,3 +167,10 @@ def test_a_role_runs_once_per_data_folder(tmp_path: Path) -> None:
 def test_each_ingest_worker_is_a_role() -> None:
     names = role_names(Settings(run=RunSettings(ingest_workers=3)))
     assert names == ("processor", "ingest-0", "ingest-1", "ingest-2", "sender", "console")
+
+
+def test_a_city_with_loggers_only_has_no_worker_that_waits_for_a_broker():
+    loggers = Settings(mqtt=MqttSettings(enabled=False), tcp=TcpSettings(port=9212))
+    assert role_names(loggers) == ("processor", "ingest-tcp", "sender", "console")
+    with pytest.raises(SettingsError, match="nothing else takes readings in"):
+        Settings(mqtt=MqttSettings(enabled=False))

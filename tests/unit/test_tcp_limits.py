@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from devices.fleet import Entry
-from ingest.journal import REFUSED, TICK
-from ingest.tcp_settings import TCP_LINK, TcpError, TcpSettings
+from ingest.journal import REFUSED, TCP_LINK, TCP_TICK
+from ingest.tcp_settings import TcpError, TcpSettings
 from tests.support.listening import closed, entry, listening, play, raw_link
 from tests.support.logger import SimulatedLogger, packet
 from tests.support.system import until
@@ -146,14 +146,14 @@ def test_garbage_floods_write_few_records(tmp_path: Path) -> None:
 
 def test_time_passes_in_the_journal_while_nobody_speaks(tmp_path: Path) -> None:
     with listening(tmp_path, entry(A), tick_s=0.1) as run:
-        until(lambda: len(run.controls(TICK)) >= 3, "ticks")
+        until(lambda: len(run.controls(TCP_TICK)) >= 3, "ticks")
     assert run.controls(TCP_LINK) == [b"up", b"down"]
 
 
 def test_without_loggers_there_is_no_silence_to_record(tmp_path: Path) -> None:
     with listening(tmp_path, Entry("c1", "manhole_cover"), tick_s=0.1) as run:
         time.sleep(0.7)
-        assert run.controls(TICK) == []
+        assert run.controls(TCP_TICK) == []
 
 
 @pytest.mark.parametrize(("name", "value"), [("port", 70_000), ("tries", 0), ("packets_per_s", 0), ("bind", "")])
