@@ -17,19 +17,19 @@ _NEVER: Final = 0xFFFF_FFFF  # MQTT v5: a session that does not expire
 class MqttSettings:
     """The broker link of the ingest workers.
 
-    `enabled`: false in a city that has HJ 212 loggers only, without a broker. `host`, `port`: the broker. `client_id`: the name of our session there; worker n adds `-n`. `username`,
-    `password`: credentials, empty for none. `tls`: encrypt, with the system's certificate authorities unless
-    `tls_ca` names a file; `tls_cert` and `tls_key`: our own certificate, where the broker asks for one.
-    `connect_timeout_s`: patience with an attempt to connect. `keepalive_s`: a dead link is noticed within about
-    twice as long. `session_expiry_s`: how long the broker keeps our messages while we are away; 4294967295 for
-    ever. `receive_maximum`: messages the broker may send ahead of our acknowledgement. `max_payload_bytes`: a
-    larger payload is recorded by its size and first bytes, and acknowledged. `max_packet_bytes`: the broker keeps
-    back anything larger. `share_group`: workers of one group share the load. `subscriptions`: topic filters,
-    besides those of `topics`.
-    `commit_max_delay_ms`: how long messages may gather for one commit when many come. `commit_max_messages`,
-    `commit_max_bytes`: size of one commit. `reconnect_min_s`, `reconnect_max_s`: pause before the first and
-    between the last attempts. `tick_s`: after so long without a message the passing of time is journalled. `bulk`:
-    parse whole reads; false for paho's own packet handling.
+    `enabled`: false in a city that has HJ 212 loggers only, without a broker. `host`, `port`: the broker.
+    `client_id`: the name of our session there; worker n adds `-n`. `username`, `password`: credentials, empty for
+    none. `tls`: encrypt, with the system's certificate authorities unless `tls_ca` names a file; `tls_cert` and
+    `tls_key`: our own certificate, where the broker asks for one. `connect_timeout_s`: patience with an attempt to
+    connect. `keepalive_s`: a dead link is noticed within about twice as long. `session_expiry_s`: how long the
+    broker keeps our messages while we are away; 4294967295 for ever. `receive_maximum`: messages the broker may
+    send ahead of our acknowledgement. `max_payload_bytes`: a larger payload is recorded by its size and first
+    bytes, and acknowledged. `max_packet_bytes`: the broker keeps back anything larger. `share_group`: workers of
+    one group share the load. `subscriptions`: topic filters, besides those of `topics`. `commit_max_delay_ms`: how
+    long messages may gather for one commit when many come. `commit_max_messages`, `commit_max_bytes`: size of one
+    commit. `reconnect_min_s`, `reconnect_max_s`: pause before the first and between the last attempts. `tick_s`:
+    after so long without a message the passing of time is journalled. `bulk`: parse whole reads; false for paho's
+    own packet handling.
     """
 
     enabled: bool = True

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,11 @@ def test_a_gap_brings_a_rebirth_and_the_node_is_understood_again(mosquitto):
 
 
 def test_a_host_that_comes_late_asks_for_the_births_it_missed(mosquitto):
-    with edge_node(mosquitto.port) as edge, host(mosquitto.port) as watch:
+    with ExitStack() as stack:
+        with host(mosquitto.port) as early:  # it sees to it that the births are over
+            edge = stack.enter_context(edge_node(mosquitto.port))
+            until(lambda: early.stats.births == 1, "the birth")
+        watch = stack.enter_context(host(mosquitto.port))
         edge.say(401.0)
         until(lambda: watch.stats.births == 1, "the rebirth")
         assert len(edge.commands) == 1
