@@ -62,36 +62,8 @@ class SqlRegistry:
         with _reading(self.engine) as connection:
             # The columns stand in the order of Entry's fields: 100,000 devices load at every start.
             return [
-                Entry(
-                    key,
-                    kind,
-                    district,
-                    street,
-                    site,
-                    gateway,
-                    cadence,
-                    _pairs(calibration),
-                    codec,
-                    registered,
-                    model,
-                    address,
-                    _settings(settings),
-                )
-                for (
-                    key,
-                    kind,
-                    district,
-                    street,
-                    site,
-                    gateway,
-                    cadence,
-                    calibration,
-                    codec,
-                    registered,
-                    model,
-                    address,
-                    settings,
-                ) in connection.execute(wanted)
+                Entry(*row[:6], *(row[6], _pairs(row[7]), *row[8:12], _settings(row[12])))
+                for row in connection.execute(wanted)
             ]
 
     def revision(self) -> int:

@@ -24,6 +24,7 @@ from devices.errors import UndercityError
 from ingest.tcp_downlink import BEIJING, Downlink, Speech, beijing, clock_cp, minutes_cp, stamp
 from ingest.tcp_loggers import LoggerRule
 from ingest.tcp_requests import Outcome, Say
+from ingest.tcp_roster import Status
 from ingest.tcp_settings import TcpError
 
 if TYPE_CHECKING:
@@ -45,24 +46,11 @@ class Question(msgspec.Struct, kw_only=True):
     to_us: int = 0
 
 
-class Row(msgspec.Struct, kw_only=True):
-    """One logger in the list; `peer` is empty while it is not connected, `at_us` 0 when it was never heard."""
-
-    mn: str
-    device: str
-    peer: str
-    at_us: int
-    cn: int
-    packets: int
-    refused: int
-    busy: bool
-
-
 class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One line of an answer; with `done` it is the last one."""
 
     say: str = ""
-    row: Row | None = None
+    row: Status | None = None
     done: bool = False
     ok: bool = False
     text: str = ""
@@ -136,7 +124,7 @@ class _Desk:
             question = _QUESTION.decode(await reader.readline())
             if question.ask == "list":
                 for status in self._listener.statuses():
-                    put(Line(row=Row(**status._asdict())))
+                    put(Line(row=status))
                     await writer.drain()
                 put(Line(done=True, ok=True))
             else:

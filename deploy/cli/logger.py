@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.settings import Settings
-    from ingest.tcp_desk import Question, Row
+    from ingest.tcp_desk import Question
+    from ingest.tcp_roster import Status
 
 _Logger = Annotated[str, typer.Argument(metavar="LOGGER", help="Its MN, or the id of its device.")]
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
@@ -52,7 +53,7 @@ def list_loggers(config: ConfigOption = None, *, as_json: JsonOption = False) ->
     print(f"{len(rows)} loggers registered, {connected} connected")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Status) -> tuple[str, ...]:
     from ingest.tcp_downlink import beijing  # noqa: PLC0415
 
     heard = f"{beijing(row.at_us):%Y-%m-%d %H:%M:%S}" if row.at_us else "never"
@@ -102,13 +103,13 @@ def _named(logger: str, text: str) -> str:
     return text if ": " in text and text.startswith(logger) else f"{logger}: {text}"
 
 
-def _ask(settings: Settings, question: Question) -> tuple[list[Row], tuple[bool, str]]:
+def _ask(settings: Settings, question: Question) -> tuple[list[Status], tuple[bool, str]]:
     """The listener's rows and outcome; what it says meanwhile is printed as it comes."""
     from deploy.storelink import store_socket  # noqa: PLC0415
     from ingest.tcp_desk import ask  # noqa: PLC0415
 
     patience_s = max(settings.tcp.reply_timeout_s, settings.tcp.execute_timeout_s) + _MARGIN_S
-    rows: list[Row] = []
+    rows: list[Status] = []
     for line in ask(store_socket(settings.desk_path), question, patience_s):
         if line.row is not None:
             rows.append(line.row)

@@ -7,17 +7,15 @@ Of the events, `up` carries readings and `status` the battery; the others say no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from devices.codecs import Context, Settings
+from devices.codecs import Context
 from devices.codecs.lorawan import envelope
-from devices.codecs.lorawan.codec import MODELS, check, find
 from devices.codecs.lorawan.device import Uplink
-from devices.errors import PayloadError
 from devices.readings import Sample
 from devices.spec import Text
 
@@ -62,12 +60,11 @@ _UP: Final = msgspec.json.Decoder(_Up)
 _STATUS: Final = msgspec.json.Decoder(_Status)
 
 
-class Chirpstack:
+class Chirpstack(envelope.Envelope):
     """The codec; stateless."""
 
     name: Final = "chirpstack"
     title: Final = Text("ChirpStack v4 事件（LoRaWAN）", "ChirpStack v4 events, LoRaWAN inside")
-    models: Final = tuple(MODELS)
 
     def decode(self, payload: bytes, context: Context) -> Sequence[Sample]:
         """The sample of one event; none for events without readings; PayloadError otherwise."""
@@ -105,10 +102,7 @@ class Chirpstack:
 
     def encode(self, samples: Sequence[Sample], context: Context) -> bytes:
         """The `up` event of one sample; PayloadError when the model or an object cannot carry it."""
-        if len(samples) != 1:
-            raise PayloadError(f"chirpstack: expected one sample, got {len(samples)}; not encoded")
-        (sample,) = samples
-        data, values, (rssi, snr) = envelope.split(sample, context)
+        sample, inside, (rssi, snr) = self.inside(samples, context, "fPort", "data", "object")
         eui = (sample.device or context.device).lower()
         body: dict[str, Any] = {
             "deduplicationId": f"{eui}-{sample.time_us}-{max(sample.seq, 0)}",
@@ -119,26 +113,10 @@ class Chirpstack:
             "fCnt": max(sample.seq, 0),
             "confirmed": False,
             "rxInfo": [{"gatewayId": "0016c001f1500001", "rssi": rssi, "snr": snr, "crcStatus": "CRC_OK"}],
+            **inside,
         }
-        model = find(context.model)
-        if model is not None and model.ports:
-            body["fPort"] = model.ports[0]
-        if data is not None:
-            body["data"] = envelope.encoded(data)
-        else:
-            body["object"] = values
         payload = msgspec.json.encode(body)
-        self.decode(payload, Context(model=context.model, settings=context.settings))  # names and bounds hold
-        return payload
-
-    def fields(self, context: Context) -> Mapping[str, str]:
-        """What the model carries, and the radio's quality; without a model any name, in an object."""
-        model = find(context.model)
-        return {**(model.fields if model is not None else {}), "rssi": "dBm", "snr": "dB"}
-
-    def check(self, settings: Settings) -> None:
-        """RegistryError for settings that no model has."""
-        check(self.name, settings)
+        return self.proven(payload, context)
 
 
 CODEC: Final = Chirpstack()

@@ -7,16 +7,14 @@ Network publishes at QoS 0: what is lost between its broker and ours shows only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from devices.codecs import Context, Settings
+from devices.codecs import Context
 from devices.codecs.lorawan import envelope
-from devices.codecs.lorawan.codec import MODELS, check, find
-from devices.errors import PayloadError
 from devices.readings import Sample
 from devices.spec import Text
 
@@ -54,12 +52,11 @@ class _Up(msgspec.Struct):
 _UP: Final = msgspec.json.Decoder(_Up)
 
 
-class Ttn:
+class Ttn(envelope.Envelope):
     """The codec; stateless."""
 
     name: Final = "ttn"
     title: Final = Text("The Things Stack v3 上行（LoRaWAN）", "The Things Stack v3 uplinks, LoRaWAN inside")
-    models: Final = tuple(MODELS)
 
     def decode(self, payload: bytes, context: Context) -> Sequence[Sample]:
         """The sample of one uplink; PayloadError otherwise."""
@@ -81,38 +78,19 @@ class Ttn:
 
     def encode(self, samples: Sequence[Sample], context: Context) -> bytes:
         """The uplink of one sample; PayloadError when the model or an object cannot carry it."""
-        if len(samples) != 1:
-            raise PayloadError(f"ttn: expected one sample, got {len(samples)}; not encoded")
-        (sample,) = samples
-        data, values, (rssi, snr) = envelope.split(sample, context)
+        sample, inside, (rssi, snr) = self.inside(samples, context, "f_port", "frm_payload", "decoded_payload")
         device, at = (sample.device or context.device).lower(), envelope.stamp(sample.time_us)
         message: dict[str, Any] = {
             "f_cnt": max(sample.seq, 0),
             "rx_metadata": [{"gateway_ids": {"gateway_id": "city-1"}, "rssi": rssi, "snr": snr}],
             "received_at": at,
+            **inside,
         }
-        model = find(context.model)
-        if model is not None and model.ports:
-            message["f_port"] = model.ports[0]
-        if data is not None:
-            message["frm_payload"] = envelope.encoded(data)
-        else:
-            message["decoded_payload"] = values
         ids: dict[str, Any] = {"device_id": device, "application_ids": {"application_id": "city"}}
         if len(device) == 16 and all(character in "0123456789abcdef" for character in device):
             ids |= {"device_id": f"eui-{device}", "dev_eui": device.upper()}
         payload = msgspec.json.encode({"end_device_ids": ids, "received_at": at, "uplink_message": message})
-        self.decode(payload, Context(model=context.model, settings=context.settings))  # names and bounds hold
-        return payload
-
-    def fields(self, context: Context) -> Mapping[str, str]:
-        """What the model carries, and the radio's quality; without a model any name, in an object."""
-        model = find(context.model)
-        return {**(model.fields if model is not None else {}), "rssi": "dBm", "snr": "dB"}
-
-    def check(self, settings: Settings) -> None:
-        """RegistryError for settings that no model has."""
-        check(self.name, settings)
+        return self.proven(payload, context)
 
 
 CODEC: Final = Ttn()

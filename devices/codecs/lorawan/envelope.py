@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from devices.codecs import Context
-from devices.codecs.lorawan.codec import MODELS, content, find, payload_of
+from devices.codecs import Context, Settings
+from devices.codecs.lorawan.codec import MODELS, check, content, find, payload_of
 from devices.codecs.lorawan.device import Uplink
 from devices.errors import PayloadError
 from devices.jsontext import locate
@@ -137,24 +137,51 @@ def add_radio(into: Uplink, heard: Sequence[tuple[float, float]]) -> None:
     into.states["gateways"] = str(len(heard))
 
 
-def split(sample: Sample, context: Context) -> tuple[bytes | None, dict[str, float], tuple[float, float]]:
-    """For building: payload by the model, or None and an object; and RSSI and SNR, which the envelope carries."""
-    values = dict(sample.values)
-    radio = values.pop("rssi", -80.0), values.pop("snr", 8.0)
-    model = find(context.model)
-    if model is None:
-        return None, values, radio
-    if not values:
-        return b"", {}, radio
-    inner = Sample(sample.device, sample.time_us, values, units=sample.units)
-    return payload_of(inner, model, context.settings), {}, radio
+class Envelope:
+    """What the codecs of both envelopes share."""
+
+    name: str
+    models: Final = tuple(MODELS)
+
+    def decode(self, payload: bytes, context: Context) -> Sequence[Sample]:
+        """See `Codec.decode`."""
+        raise NotImplementedError
+
+    def inside(
+        self, samples: Sequence[Sample], context: Context, port: str, data: str, decoded: str
+    ) -> tuple[Sample, dict[str, Any], tuple[float, float]]:
+        """For building: the one sample; what stands in the envelope under these names; and RSSI and SNR.
+
+        PayloadError when there is not one sample, or the model cannot carry it.
+        """
+        if len(samples) != 1:
+            raise PayloadError(f"{self.name}: expected one sample, got {len(samples)}; not encoded")
+        (sample,) = samples
+        values = dict(sample.values)
+        radio = values.pop("rssi", -80.0), values.pop("snr", 8.0)
+        model = find(context.model)
+        if model is None:
+            return sample, {decoded: values}, radio
+        inner = Sample(sample.device, sample.time_us, values, units=sample.units)
+        payload = payload_of(inner, model, context.settings) if values else b""
+        ports = {port: model.ports[0]} if model.ports else {}
+        return sample, {**ports, data: base64.b64encode(payload).decode("ascii")}, radio
+
+    def proven(self, payload: bytes, context: Context) -> bytes:
+        """`payload`, which decodes: names and bounds hold; PayloadError otherwise."""
+        self.decode(payload, Context(model=context.model, settings=context.settings))
+        return payload
+
+    def fields(self, context: Context) -> Mapping[str, str]:
+        """What the model carries, and the radio's quality; without a model any name, in an object."""
+        model = find(context.model)
+        return {**(model.fields if model is not None else {}), "rssi": "dBm", "snr": "dB"}
+
+    def check(self, settings: Settings) -> None:
+        """RegistryError for settings that no model has."""
+        check(self.name, settings)
 
 
 def stamp(time_us: int) -> str:
     """RFC 3339 in UTC."""
     return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
-
-
-def encoded(data: bytes) -> str:
-    """Base64 as the envelopes write it."""
-    return base64.b64encode(data).decode("ascii")
