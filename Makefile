@@ -22,8 +22,11 @@ test:  ## all tests (TEST="tests/unit -k journal" for some)
 	@deploy/setup/bootstrap test
 	@$(PYTEST) $(TEST)
 
-bench: setup  ## the whole path measured beside a C consumer (BENCH="--rounds 3" for less)
+bench: setup  ## the whole path beside a C consumer, the codecs, 2,000 loggers (BENCH="--rounds 3" for less)
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.hj212_rate
+	@$(BIN)/python -m tests.benchmarks.cjt188_rate
+	@$(BIN)/python -m tests.benchmarks.tcp_loggers
 
 fuzz: setup  ## every codec under atheris, ten minutes (FUZZ="60 hj212 mbus" for a minute of two)
 	$(BIN)/uv pip install --quiet "atheris>=3,<4"

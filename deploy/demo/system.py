@@ -98,9 +98,14 @@ class DemoSystem:
             self.config,
             {
                 "data": {"dir": str(plan.folder.resolve() / "data")},
-                "mqtt": {"port": self.broker.port},
+                "mqtt": {"port": self.broker.port, "tick_s": 0.5},
                 # What a logger may send in a second it may send in a city's second.
-                "tcp": {"port": self.logger_port, "bind": HOST, "packets_per_s": min(50.0 * speed, 10_000.0)},
+                "tcp": {
+                    "port": self.logger_port,
+                    "bind": HOST,
+                    "packets_per_s": min(50.0 * speed, 10_000.0),
+                    "tick_s": 0.5,
+                },
                 # A fast city's values are old within a real second: store and show them sooner.
                 "sink": {"every_s": 0.2},
                 "console": {
@@ -110,7 +115,9 @@ class DemoSystem:
                 },
                 "engine": {
                     "reorder_s": 5.0 * speed,
-                    "max_gap_s": 10.0 * speed,
+                    # A role that is killed is back in two or three real seconds. At the usual speed the shortest silence
+                    # takes three: a longer absence must count as our own.
+                    "max_gap_s": max(10.0, 2.5 * speed),
                     "segment_s": 1.0 * speed,
                     "future_s": 300.0 + 5.0 * speed,
                 },
