@@ -115,8 +115,8 @@ class DemoSystem:
                 },
                 "engine": {
                     "reorder_s": 5.0 * speed,
-                    # A role that is killed is back in two or three real seconds. At the usual speed the shortest silence
-                    # takes three: a longer absence must count as our own.
+                    # A role that is killed is back in two or three real seconds. At the usual speed the shortest
+                    # silence takes three: a longer absence must count as our own.
                     "max_gap_s": max(10.0, 2.5 * speed),
                     "segment_s": 1.0 * speed,
                     "future_s": 300.0 + 5.0 * speed,

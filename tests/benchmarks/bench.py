@@ -50,7 +50,7 @@ class Rate:
 def levels() -> list[tuple[str, float]]:
     """A calm device's five values."""
     kind = load_kinds()[KIND]
-    return [(q.name, kind.simulate.shapes[q.name].level) for q in kind.quantities]
+    return [(q.name, kind.simulate.shapes[q.name].level) for q in kind.quantities[: stages.QUANTITIES]]
 
 
 def packets(devices: list[str], count: int) -> list[bytes]:

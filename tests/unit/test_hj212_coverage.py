@@ -45,6 +45,26 @@ def test_a_mean_fills_the_hole_that_a_lost_connection_left():
     assert hear(memory, "2061", row(600, value="Avg")) == [], "the minutes have told it by now"
 
 
+def test_a_hole_of_a_few_reports_is_one():
+    memory: dict[str, Any] = {}
+    for second in (*range(0, 301, 60), *range(480, 901, 60)):
+        hear(memory, "2011", row(second))
+    told = [second for second in range(0, 900, 60) if hear(memory, "2051", row(second, value="Avg"))]
+    assert told == [360, 420]
+
+
+def test_a_mean_that_is_sent_again_goes_on_to_where_repetitions_are_dropped():
+    memory: dict[str, Any] = {}
+    assert [hear(memory, "2051", row(60, value="Avg")) for _ in range(2)] == [["w01018-Avg"]] * 2
+
+
+def test_a_row_of_yesterday_does_not_end_the_stretch_of_today():
+    memory: dict[str, Any] = {}
+    for second in (0, 60, 120, -6000, 180):
+        hear(memory, "2011", row(second))
+    assert hear(memory, "2051", row(150, value="Avg")) == []
+
+
 def test_a_logger_that_sends_only_means_is_heard():
     memory: dict[str, Any] = {}
     for hour in range(48):

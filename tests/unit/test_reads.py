@@ -36,6 +36,20 @@ def test_units_become_the_quantitys_own():
     assert columns("water_pressure", {"pressure": 0.4125}, {"pressure": "MPa"}) == {"pressure_kpa": 412.5}
 
 
+def test_units_that_begin_elsewhere_are_shifted():
+    values = {"supply_temperature": 167.0, "return_temperature": 318.15}
+    units = {"supply_temperature": "degF", "return_temperature": "K"}
+    assert columns("heat_meter", values, units) == {"supply_c": 75.0, "return_c": 45.0}
+
+
+def test_two_devices_of_a_kind_may_mean_different_things_by_one_name():
+    kind = KINDS["kitchen_exhaust"]
+    reader = Reader(kind)
+    fan, purifier = {"fields": {"Ai1": "fan_a"}}, {"fields": {"Ai1": "purifier_a"}}
+    found = [reader.plan({"Ai1": 1.0}, {}, one).places[0].column for one in (fan, purifier)]
+    assert [kind.quantities[column].name for column in found] == ["fan_a", "purifier_a"]
+
+
 def test_the_best_name_wins_wherever_it_stands_in_the_frame():
     units = {"011-Rtd": "mg/L", "w01018-Rtd": "mg/L", "w01018-Avg": "mg/L"}
     assert columns("sewage_inflow", {"011-Rtd": 1, "w01018-Rtd": 2, "w01018-Avg": 3}, units) == {"cod_mgl": 2}

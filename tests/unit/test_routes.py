@@ -100,6 +100,11 @@ def test_a_frame_of_another_address_under_a_devices_topic_is_refused_with_both()
     assert decoded.refused[0].reason == "WE-0: its frame names AB02, registered is AB01; nothing was stored"
 
 
+def test_an_address_is_the_same_in_capitals_and_without():
+    assert who(Desk().hear("city/d/well/WE-0/up", {"device": "ab01", **said(level_m=1)})) == ["WE-0"]
+    assert who(Desk().hear("city/d/well/WE-0/up", {"device": "AB01", **said(level_m=1)})) == ["WE-0"]
+
+
 def test_a_frame_under_a_devices_own_topic_may_call_itself_what_nobody_registered():
     assert who(Desk().hear("city/d/well/WE-9/up", {"device": "00123456", **said(level_m=1)})) == ["WE-9"]
 

@@ -107,6 +107,20 @@ def test_what_the_broker_kept_while_it_was_away_is_live_although_the_listener_we
     assert ("WE-0", "high", "raise") in told(run(engine_for(FLEET), journal))
 
 
+def test_what_a_logger_kept_while_the_listener_was_away_is_live():
+    kept = [logger(300 + 60 * i, 20.0, received_s=4000 + 0.01 * i) for i in range(20)]
+    journal = in_order(listener((0, 300), (3999, 4100)), loggers(0, 300), meters(0, 4100), ticks(0, 4100), kept)
+    assert ("WE-1", "high", "raise") in told(run(engine_for(FLEET), journal))
+
+
+def test_a_silence_from_before_the_listeners_first_word_is_told():
+    journal = in_order([logger(0.5), reading(0, 180.6, 1.0)], ticks(0, 181), listener((181, 190)), meters(0, 180))
+    assert told(run(engine_for(FLEET), journal)) == [("WE-1", "silent", "raise")]
+    together = [d._replace(received_us=T0 + int(180.8 * S)) if d.topic == TCP_LINK else d for d in journal]
+    together.sort(key=lambda d: d.received_us)
+    assert told(run(engine_for(FLEET), together)) == [("WE-1", "silent", "raise")], "within one second"
+
+
 def test_a_refused_packet_of_the_listener_is_no_sign_of_the_broker():
     record = json.dumps({"topic": "hj212/X/up", "size": 1, "reason": "r", "sample": ""}, separators=(",", ":"))
     refused = [at(REFUSED, second, record.encode()) for second in range(300, 3600, 5)]
