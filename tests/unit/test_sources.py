@@ -74,6 +74,8 @@ def test_a_broker_that_is_away_is_no_silence_of_its_devices_while_the_listener_g
         listener((0, 4000)), loggers(0, 4000), meters(0, 300), ticks(0, 300), meters(3600, 4000), ticks(3600, 4000)
     )
     assert run(engine_for(FLEET), journal) == []
+    begun = [d._replace(received_us=d.received_us + S // 2) if d.topic == TCP_LINK else d for d in journal]
+    assert run(engine_for(FLEET), in_order(begun)) == [], "its first word is the first of no second"
 
 
 def test_a_listener_that_is_away_is_no_silence_of_its_loggers_while_the_broker_goes_on():
