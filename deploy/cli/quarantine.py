@@ -76,6 +76,7 @@ def list_entries(
 def show(entry: _Id, config: ConfigOption = None) -> None:
     """Show one entry's bytes, with the one marked where decoding stopped, and the reason."""
     from ingest.quarantine import hex_dump  # noqa: PLC0415
+    from ingest.tcp_session import without_password  # noqa: PLC0415
 
     settings = settings_from(config)
     found = _open(settings).get(entry)
@@ -93,7 +94,13 @@ def show(entry: _Id, config: ConfigOption = None) -> None:
     stopped = f", stopped at byte {found.byte_offset}" if found.byte_offset >= 0 else ""
     kept = f", the first {len(found.payload)} kept" if found.truncated else ""
     print(f"bytes    {found.size}{kept}{stopped}\n")
-    print(hex_dump(found.payload, found.byte_offset))
+    # As many stars as there were characters: every byte stays where it was.
+    covered = (
+        without_password(found.payload)
+        if "hj212" in (found.codec, found.topic.partition("/")[0])
+        else found.payload
+    )
+    print(hex_dump(covered, found.byte_offset))
 
 
 def drop(entry: _Id, config: ConfigOption = None) -> None:

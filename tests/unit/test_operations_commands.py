@@ -90,6 +90,15 @@ def test_looking_where_nothing_ever_ran_creates_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_loggers_password_is_covered_where_its_packet_is_shown(app: typer.Typer, data: Path) -> None:
+    packet = b"##0040ST=32;CN=2011;PW=sesame;MN=A1;CP=&&x=1&&0000"
+    with operations(sqlite_file(data)) as engine:
+        Quarantine(engine).add([Held(5, 0, Delivery("hj212/A1/up", packet, T0), 3, "wrong CRC", codec="hj212")])
+    shown = run(app, "quarantine", "show", "1")
+    assert "sesame" not in shown
+    assert "******" in shown
+
+
 def test_a_frame_is_shown_with_its_offset_and_decodes_after_the_device_is_registered(
     app: typer.Typer, data: Path
 ) -> None:

@@ -65,8 +65,8 @@ def test_the_first_of_several_inlets_is_taken():
 
 
 def test_the_devices_own_names_come_before_all_others():
-    fields = {"ga0101-Rtd": "fan_a", "a34041-Rtd": "nmhc_mgm3", "Ai3": "purifier_a:mA"}
-    values = {"ga0101-Rtd": 4.5, "a34041-Rtd": 1.0, "Ai3": 900.0}
+    fields = {"Fan1-Rtd": "fan_a", "a34041-Rtd": "nmhc_mgm3", "Ai3": "purifier_a:mA"}
+    values = {"Fan1-Rtd": 4.5, "a34041-Rtd": 1.0, "Ai3": 900.0}
     assert columns("kitchen_exhaust", values, {"a34041-Rtd": "mg/m3"}, fields=fields) == {
         "fan_a": 4.5,
         "nmhc_mgm3": 1.0,
