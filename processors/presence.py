@@ -61,13 +61,18 @@ class PresenceBook:
                 )
 
     def of(self, address: str) -> Heard | None:
-        """What was heard last of the sender at `address`, or of its edge node: a node that dies takes all along.
+        """What was heard last of the sender at `address`; a node that dies takes its devices along.
 
-        None when its protocol has no births, or none was heard.
+        That a node is there says nothing of its devices. None when a protocol has no births, or none was heard.
         """
-        parts = address.casefold().split("/")
-        names = {"/".join(parts[:2]), "/".join(parts)} - {""}
-        wanted = select(PRESENCE.c.online, PRESENCE.c.at_us).where(PRESENCE.c.sender.in_(names))
+        own = address.casefold()
+        node = "/".join(own.split("/")[:2])
+        c = PRESENCE.c
+        wanted = (
+            select(c.sender, c.online, c.at_us).where(c.sender.in_({own, node} - {""})).order_by(c.offset.desc())
+        )
         with self.engine.connect() as connection:
-            row = connection.execute(wanted.order_by(PRESENCE.c.offset.desc()).limit(1)).first()
-        return Heard(bool(row.online), int(row.at_us)) if row is not None else None
+            for row in connection.execute(wanted):
+                if row.sender == own or not row.online:
+                    return Heard(bool(row.online), int(row.at_us))
+        return None

@@ -38,3 +38,11 @@ def test_a_node_that_dies_takes_its_devices_along_until_they_are_born_again(data
         book.note([presence(4, "City/Edge1", online=True), presence(5, "City/Edge1/Tank", online=True)])
         assert book.of("City/Edge1/Tank") == Heard(online=True, at_us=1005)
         assert book.of("") is None
+
+
+def test_a_node_that_is_there_says_nothing_of_a_device_that_died(database_url: str) -> None:
+    with operations(database_url) as engine:
+        book = PresenceBook(engine)
+        book.note([presence(1, "City/Edge1/Tank", online=False), presence(2, "City/Edge1", online=True)])
+        assert book.of("City/Edge1/Tank") == Heard(online=False, at_us=1001)
+        assert book.of("City/Edge1/Pump") is None
