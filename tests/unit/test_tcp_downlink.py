@@ -106,7 +106,7 @@ def test_an_answer_echoes_number_and_version_and_wants_nothing(flag: int, back: 
 
 
 def test_the_answer_is_the_one_that_the_field_shows() -> None:
-    # As published with a surface-water platform's log (index id 67573960039).
+    # As published with a surface-water platform's log (public index entry 67573960039).
     published = b"##0075QN=20260706103512345;ST=91;CN=9014;PW=123456;MN=A110000_0001;Flag=8;CP=&&&&0140\r\n"
     rule = LoggerRule("A110000_0001", "station-1")
     assert build_answer(Answer.DATA, rule, qn="20260706103512345", pw="123456", flag=9) == published
