@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
 from deploy.errors import DeployError
+from devices.beijing import beijing
 from devices.readings import Quality, Sample
 from ingest.rules import BUILT_IN
 
 CAPTURE_MAX: Final = 1024 * 1024  # hex with white space of the longest frame any codec takes
 TEXT_CODECS: Final = frozenset({"json", "hj212", "chirpstack", "ttn", "senml"})
-BEIJING: Final = timezone(timedelta(hours=8))
 _HEX: Final = re.compile(rb"(?:0[xX](?=[0-9A-Fa-f])|[0-9A-Fa-f\s,:-])+")
 _NO_DIGIT: Final = re.compile(rb"0[xX]|[^0-9A-Fa-f]")
 _LINE_END: Final = re.compile(rb"(?:[\r\n \t]|\\r|\\n)+")
@@ -187,8 +186,7 @@ def shown(sample: Sample) -> str:
 
 def iso(time_us: int) -> str:
     """A time of day in Beijing."""
-    moment = datetime(1970, 1, 1, tzinfo=BEIJING) + timedelta(microseconds=time_us, hours=8)
-    return moment.isoformat()
+    return beijing(time_us).isoformat()
 
 
 def _short(value: float) -> float | int:

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 import structlog
 
+from devices.beijing import BEIJING, beijing
+from devices.codecs.hj212.moments import stamp
 from devices.errors import UndercityError
-from ingest.tcp_downlink import BEIJING, Downlink, Speech, beijing, clock_cp, minutes_cp, stamp
+from ingest.tcp_downlink import Downlink, Speech, clock_cp, minutes_cp
 from ingest.tcp_loggers import LoggerRule
 from ingest.tcp_requests import Outcome, Say
 from ingest.tcp_roster import Status

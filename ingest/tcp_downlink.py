@@ -6,16 +6,15 @@ way to build any other command, so nothing here can operate a valve, change a th
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
 from enum import IntEnum
 from typing import Final, NamedTuple
 
 from devices.codecs.hj212.frame import build
+from devices.codecs.hj212.moments import stamp
 from devices.spec import Text
 from ingest.tcp_loggers import LoggerRule
 from ingest.tcp_settings import TcpError
 
-BEIJING: Final = timezone(timedelta(hours=8))  # the standard has no zone; China has one
 ANSWER_WANTED: Final = 1
 PARTS: Final = 2  # bit 1 of Flag: PNUM and PNO are there
 SYSTEM: Final = "91"  # ST of an exchange between the two systems
@@ -26,7 +25,6 @@ REQUEST_TAKEN: Final = 9011
 REQUEST_DONE: Final = 9012
 # A logger's notices; everything else that wants an answer is data. 9021 is not in the standard but in the field.
 _NOTICES: Final = frozenset({CLOCK_REQUEST, HEARTBEAT, LOGIN})
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Downlink(IntEnum):
@@ -83,29 +81,6 @@ def in_words(code: int, table: dict[int, Text], field: str) -> str:
     """
     text = table.get(code, Text("标准中没有的代码", "a code that is not in the standard"))
     return f"{field}={code}: {text.en}, {text.zh}"
-
-
-def beijing(time_us: int) -> datetime:
-    """UTC microseconds as Beijing time."""
-    return (_EPOCH + timedelta(microseconds=time_us)).astimezone(BEIJING)
-
-
-def stamp(time_us: int) -> str:
-    """UTC microseconds as the wire writes times.
-
-    >>> stamp(1_767_600_000_000_000)
-    '20260105160000'
-    """
-    return f"{beijing(time_us):%Y%m%d%H%M%S}"
-
-
-def request_number(time_us: int) -> str:
-    """A QN: the time to the millisecond.
-
-    >>> request_number(1_767_600_000_123_456)
-    '20260105160000123'
-    """
-    return stamp(time_us) + f"{time_us // 1000 % 1000:03d}"
 
 
 def answer_for(cn: int, flag: int | None) -> Answer | None:

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from devices.codecs.hj212.frame import Packet
+from devices.codecs.hj212.moments import request_number
 from ingest.tcp_downlink import (
     EXE_RETURNS,
     QN_RETURNS,
@@ -29,7 +30,6 @@ from ingest.tcp_downlink import (
     Speech,
     build_request,
     in_words,
-    request_number,
 )
 from ingest.tcp_loggers import LoggerRule
 from ingest.tcp_settings import TcpError, TcpSettings

@@ -248,7 +248,7 @@ def _moment(text: str, option: str) -> int:
     import time  # noqa: PLC0415
     from datetime import datetime  # noqa: PLC0415
 
-    from deploy.captured import BEIJING  # noqa: PLC0415
+    from devices.beijing import BEIJING  # noqa: PLC0415
 
     if not text:
         return time.time_ns() // 1000

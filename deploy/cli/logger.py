@@ -54,7 +54,7 @@ def list_loggers(config: ConfigOption = None, *, as_json: JsonOption = False) ->
 
 
 def _cells(row: Status) -> tuple[str, ...]:
-    from ingest.tcp_downlink import beijing  # noqa: PLC0415
+    from devices.beijing import beijing  # noqa: PLC0415
 
     heard = f"{beijing(row.at_us):%Y-%m-%d %H:%M:%S}" if row.at_us else "never"
     peer = (row.peer or "not connected") + (" (asked)" if row.busy else "")
@@ -82,8 +82,8 @@ def backfill(
     config: ConfigOption = None,
 ) -> None:
     """Ask a logger to send minute values again (2051); they are taken in like any other. Exit code 1 unless done."""
+    from devices.beijing import BEIJING  # noqa: PLC0415
     from ingest.tcp_desk import Question  # noqa: PLC0415
-    from ingest.tcp_downlink import BEIJING  # noqa: PLC0415
 
     begin_us, end_us = (int(one.replace(tzinfo=BEIJING).timestamp() * 1e6) for one in (begin, end))
     _tell(config, Question(ask="minutes", logger=logger, from_us=begin_us, to_us=end_us))

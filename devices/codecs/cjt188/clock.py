@@ -6,12 +6,11 @@ of the clock is found by itself: by which order makes a date, and where both do,
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_BEIJING_US: Final = 8 * 3_600_000_000
-_MICROSECOND: Final = timedelta(microseconds=1)
+from devices.beijing import BEIJING, beijing, micros
+
 _DAY_US: Final = 86_400_000_000
 _CENTURIES: Final = (0x00, 0x20)  # some makers leave the century out
 
@@ -46,17 +45,17 @@ def _moment(digits: str) -> int | None:
             int(digits[8:10]),
             int(digits[10:12]),
             int(digits[12:14]),
-            tzinfo=UTC,
+            tzinfo=BEIJING,
         )
     except ValueError:
         return None
-    return (moment - _EPOCH) // _MICROSECOND - _BEIJING_US
+    return micros(moment)
 
 
 def clock_bytes(time_us: int, *, high_first: bool) -> bytes | None:
     """The 7 bytes of a moment, whole seconds; None outside 2000 to 2099."""
     try:
-        moment = _EPOCH + (time_us + _BEIJING_US) * _MICROSECOND
+        moment = beijing(time_us)
     except OverflowError:
         return None
     if not 2000 <= moment.year < 2100:

@@ -6,11 +6,11 @@ milliseconds). To: UTC microseconds.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 from typing import Final
 
-BEIJING: Final = timezone(timedelta(hours=8))
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from devices.beijing import BEIJING, beijing, micros
+
 _SECOND: Final = 14
 _MILLISECOND: Final = 17
 _EPOCH_MS: Final = 13
@@ -46,7 +46,7 @@ def _seconds_us(text: bytes) -> int | None:
         moment = datetime(*(int(text[a:b]) for a, b in places), tzinfo=BEIJING)  # type: ignore[arg-type, misc]
     except ValueError:
         return None
-    time_us = (moment - _EPOCH) // timedelta(microseconds=1)
+    time_us = micros(moment)
     return time_us if _FROM_US <= time_us < _TO_US else None
 
 
@@ -70,7 +70,7 @@ def stamp(time_us: int) -> str:
     >>> stamp(1470013137223000)
     '20160801085857'
     """
-    return f"{(_EPOCH + timedelta(microseconds=time_us)).astimezone(BEIJING):%Y%m%d%H%M%S}"
+    return f"{beijing(time_us):%Y%m%d%H%M%S}"
 
 
 def request_number(time_us: int) -> str:

@@ -7,9 +7,9 @@ of the frame's header, 8 digits; its time is the meter's own clock (Beijing time
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from devices.beijing import BEIJING, micros
 from devices.codecs import Context, Settings, refuse_unknown
 from devices.codecs.mbus import fixed, records
 from devices.codecs.mbus.building import FIELDS, answer
@@ -21,9 +21,6 @@ from devices.spec import Text
 
 _HEADER: Final = 12  # of variable data: identification 4, maker 2, version, medium, access, status, signature 2
 _STATUS: Final = 9
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_BEIJING: Final = timedelta(hours=8)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _HIGH_FIRST: Final = 0x04
 _ENCRYPTED: Final = frozenset((2, 3, 4, 5, 7, 8, 9, 10, 13))  # modes of the signature word; 0 is plain
 _POWER_LOW, _PERMANENT, _TEMPORARY = 0x04, 0x08, 0x10
@@ -139,13 +136,9 @@ def _named(found: Records, device: str, status: int, received_us: int) -> Sample
         found.states["more"] = "the meter has further frames"
     return Sample(
         device,
-        received_us if found.moment is None else _microseconds(found.moment),
+        received_us if found.moment is None else micros(found.moment.replace(tzinfo=BEIJING)),
         found.values,
         flags=flags,
         units=found.units,
         states=found.states or None,
     )
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment.replace(tzinfo=UTC) - _BEIJING - _EPOCH) // _MICROSECOND
