@@ -23,8 +23,10 @@ from ingest.journal import CONTROL, REFUSED, TCP_LINK, TCP_TICK, Block, Delivery
 from ingest.reads import Reader
 from ingest.routes import Memory, Route, Router, Scope
 from ingest.rules import BUILT_IN, Rule
+from ingest.topics import LOGGERS
 
 _ROUTES_MAX = 400_000
+_REFUSED_LOGGER = f'"topic":"{LOGGERS}/'.encode()
 
 
 class Refused(NamedTuple):
@@ -335,8 +337,8 @@ class Decoder:
 def _from_listener(topic: str, payload: bytes) -> bool:
     """Whether a record came from the TCP listener; of one that was refused, by the topic in it."""
     if topic.startswith(CONTROL):
-        return topic in (TCP_LINK, TCP_TICK) or (topic == REFUSED and b'"topic":"hj212/' in payload)
-    return topic.startswith("hj212/")
+        return topic in (TCP_LINK, TCP_TICK) or (topic == REFUSED and _REFUSED_LOGGER in payload)
+    return topic.startswith(f"{LOGGERS}/")
 
 
 def _own_names(sample: Sample, fleet: KindFleet, into: _Rows) -> tuple[str | None, Mapping[str, int] | None]:

@@ -14,11 +14,11 @@ _DOUBLINGS_MAX: Final = 20
 
 
 @dataclass(slots=True)
-class IngestStats:
-    """Counters since the start, and how the worker is now; plain values that any thread may read.
+class SourceStats:
+    """Counters since the start of what brings deliveries in; plain values that any thread may read.
 
-    `received`: deliveries read from the broker. `journalled`: records committed, control records included.
-    `bytes`: of payload. `commit_s`: the last commit. `journal_full`: the journal takes nothing now.
+    `received`: deliveries taken. `journalled`: records committed, control records included. `acked`: answers sent
+    behind a commit. `bytes`: of payload. `commit_s`: the last commit. `journal_full`: the journal takes nothing now.
     """
 
     received: int = 0
@@ -27,9 +27,7 @@ class IngestStats:
     bytes: int = 0
     commits: int = 0
     commit_s: float = 0.0
-    reconnects: int = 0
     refused: int = 0
-    connected: bool = False
     journal_full: bool = False
 
     def committed(self, records: int, seconds: float) -> None:
@@ -41,6 +39,14 @@ class IngestStats:
     def as_dict(self) -> dict[str, float]:
         """All of it by name; true is 1."""
         return {name: float(value) for name, value in asdict(self).items()}
+
+
+@dataclass(slots=True)
+class IngestStats(SourceStats):
+    """Counters of one MQTT worker, and how its link is now."""
+
+    reconnects: int = 0
+    connected: bool = False
 
 
 class Pacer:

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Final
 
 from ingest.errors import IngestError
-from ingest.topics import ROOT, TOPIC_BYTES_MAX
+from ingest.topics import LOGGERS, ROOT, TOPIC_BYTES_MAX
 
 NAMES: Final = ("device", "address", "gateway", "kind", "district", "group", "message", "node", "leaf")
 _LEVEL: Final = re.compile(r"\{([a-z]+)\}", re.ASCII)
@@ -91,7 +91,7 @@ BUILT_IN: Final = (
     parse("v3/+/devices/{address}/up ttn"),
     parse("spBv1.0/{group}/{message}/{node} sparkplug"),
     parse("spBv1.0/{group}/{message}/{node}/{leaf} sparkplug"),
-    parse("hj212/{address}/up hj212"),
+    parse(f"{LOGGERS}/{{address}}/up {LOGGERS}"),
 )
 
 

@@ -17,10 +17,10 @@ import structlog
 from devices.codecs.hj212.dialect import dialect_of
 from devices.errors import RegistryError
 from devices.fleet import Entry
+from ingest.topics import LOGGERS
 
 log = structlog.get_logger(__name__)
 
-CODEC: Final = "hj212"
 # What can stand in a topic level: an MN is 24 hexadecimal digits by the standard, and many things in the field.
 MN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
@@ -63,7 +63,7 @@ class LoggerRule:
 
 def rule_of(entry: Entry) -> LoggerRule | None:
     """The rule for one registered device; None when it is no HJ 212 logger, or its MN can never match."""
-    if entry.codec != CODEC:
+    if entry.codec != LOGGERS:
         return None
     mn = entry.address or entry.id
     if not MN.fullmatch(mn):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from ingest.errors import IngestError
+from ingest.topics import LOGGERS
 
-HJ212_TOPIC: Final = "hj212/{mn}/up"
+HJ212_TOPIC: Final = f"{LOGGERS}/{{mn}}/up"
 
 
 class TcpError(IngestError):

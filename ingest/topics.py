@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from ingest.errors import IngestError
 
 ROOT: Final = "city"
+LOGGERS: Final = "hj212"  # first level of the topics of HJ 212 packets, and the codec that reads them
 LEAVES: Final = ("up", "down", "status")  # readings, commands, retained state and last will
 LEVEL_CHARS_MAX: Final = 64
 TOPIC_BYTES_MAX: Final = 512  # three levels of 64 characters of Chinese, and some room

@@ -77,6 +77,7 @@ def show(entry: _Id, config: ConfigOption = None) -> None:
     """Show one entry's bytes, with the one marked where decoding stopped, and the reason."""
     from ingest.quarantine import hex_dump  # noqa: PLC0415
     from ingest.tcp_session import without_password  # noqa: PLC0415
+    from ingest.topics import LOGGERS  # noqa: PLC0415
 
     settings = settings_from(config)
     found = _open(settings).get(entry)
@@ -97,7 +98,7 @@ def show(entry: _Id, config: ConfigOption = None) -> None:
     # As many stars as there were characters: every byte stays where it was.
     covered = (
         without_password(found.payload)
-        if "hj212" in (found.codec, found.topic.partition("/")[0])
+        if LOGGERS in (found.codec, found.topic.partition("/")[0])
         else found.payload
     )
     print(hex_dump(covered, found.byte_offset))

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -74,6 +74,7 @@ class Codec(Protocol):
         ...
 
 
+NUMBER_MAX: Final = 1e15  # what lies further from zero is no measurement
 COMMON = ("clock", "fields")  # settings of every codec, which decoding itself obeys
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from devices.codecs import Context, Settings, refuse_unknown
+from devices.beijing import EPOCH, MICROSECOND, micros
+from devices.codecs import NUMBER_MAX, Context, Settings, refuse_unknown
 from devices.errors import PayloadError
 from devices.jsontext import first_duplicate, locate
 from devices.readings import Quality, Sample
@@ -25,12 +26,9 @@ from devices.spec import Text
 PAYLOAD_MAX: Final = 256 * 1024
 SAMPLES_MAX: Final = 2000
 QUANTITIES_MAX: Final = 64
-NUMBER_MAX: Final = 1e15
 SEQ_MAX: Final = 2**53
 _FROM_MS: Final = 946_684_800_000  # 2000-01-01
 _TO_MS: Final = 4_102_444_800_000  # 2100-01-01
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _CACHE_MAX: Final = 300_000
 _FLAGS: Final = {"bad": Quality.BAD, "suspect": Quality.SUSPECT, "maintenance": Quality.MAINTENANCE}
@@ -186,7 +184,7 @@ def _quotes(wire: _Wire) -> int:
 
 def _microseconds(payload: bytes, moment: object, place: int) -> int:
     if isinstance(moment, datetime):
-        since = (moment - _EPOCH) // _MICROSECOND
+        since = micros(moment)
         if _FROM_MS * 1000 <= since < _TO_MS * 1000:
             return since
     raise _refusal(payload, place, ("t",))
@@ -222,7 +220,7 @@ def _wire(sample: Sample) -> dict[str, object]:
         )
     millis, rest = divmod(sample.time_us, 1000)
     wire: dict[str, object] = {"v": 1, "id": sample.device}
-    wire["t"] = millis if rest == 0 else (_EPOCH + sample.time_us * _MICROSECOND).isoformat()
+    wire["t"] = millis if rest == 0 else (EPOCH + sample.time_us * MICROSECOND).isoformat()
     if sample.seq >= 0:
         wire["seq"] = sample.seq
     wire["m"] = sample.values

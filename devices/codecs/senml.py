@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from devices.codecs import Context, Settings, refuse_unknown
+from devices.codecs import NUMBER_MAX, Context, Settings, refuse_unknown
 from devices.errors import PayloadError
 from devices.jsontext import first_duplicate, locate
 from devices.readings import Sample
@@ -22,7 +22,6 @@ from devices.spec import Text
 
 PAYLOAD_MAX: Final = 64 * 1024
 RECORDS_MAX: Final = 2000
-NUMBER_MAX: Final = 1e15
 VERSION: Final = 10  # of RFC 8428; a newer one may mean something else
 RELATIVE_BELOW_S: Final = 2**28  # such times count from now (section 4.5.3)
 _FROM_US: Final = 946_684_800_000_000  # 2000-01-01

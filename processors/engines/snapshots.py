@@ -45,13 +45,13 @@ class State(msgspec.Struct):
 
     offset: int
     now_us: int
-    outage: tuple[int, int]
+    listening: bool
+    broker: tuple[int, int, int]  # now, outage since, drained
+    loggers: tuple[int, int, int]
     kinds: dict[str, _KindState]
     gateways: dict[str, PackedArray]
     gateway_ids: list[str]
-    sources: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
-    listening: bool = False
-    memory: Memory = msgspec.field(default_factory=dict)  # of the codecs, by sender
+    memory: Memory  # of the codecs, by sender
 
 
 def capture(engine: Engine, offset: int, memory: Memory | None = None) -> State:
@@ -69,9 +69,9 @@ def capture(engine: Engine, offset: int, memory: Memory | None = None) -> State:
     return State(
         offset=offset,
         now_us=clock.now_us,
-        outage=_source(clock.broker)[1:],
-        sources=[_source(clock.broker), _source(clock.loggers)],
         listening=clock.listening,
+        broker=_source(clock.broker),
+        loggers=_source(clock.loggers),
         kinds=kinds,
         gateways=_packed({name: getattr(watch, name) for name in watch.STATE}),
         gateway_ids=list(watch.ids),
@@ -89,11 +89,7 @@ def _clock(saved: tuple[int, int, int]) -> SourceClock:
 
 def apply(engine: Engine, state: State) -> None:
     """Put `state` into a fresh engine; devices that left are dropped, new ones start afresh."""
-    broker, loggers = state.sources or [
-        (state.now_us, *state.outage),
-        (0, 0, 0),
-    ]  # one clock, before there were two
-    engine.clock = Clock(state.now_us, state.listening, _clock(broker), _clock(loggers))
+    engine.clock = Clock(state.now_us, state.listening, _clock(state.broker), _clock(state.loggers))
     for name, saved in state.kinds.items():
         rules = engine.kinds.get(name)
         if rules is None:

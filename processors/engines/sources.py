@@ -16,8 +16,7 @@ from devices.fleet import KindFleet
 from devices.readings import Bool, Int64
 from ingest.decode import Decoded, Timeline
 from ingest.order import Outage
-
-LOGGER_CODEC = "hj212"  # who speaks it comes by the listener, once there is one
+from ingest.topics import LOGGERS
 
 
 @dataclass(slots=True)
@@ -61,8 +60,8 @@ class Seen:
 
 
 def by_tcp(fleet: KindFleet) -> Bool:
-    """(n,) true for devices that report through the listener."""
-    return np.array([codec == LOGGER_CODEC for codec in fleet.codec], dtype=np.bool_)
+    """(n,) true for devices that report through the listener, once there is one: those that speak its codec."""
+    return np.array([codec == LOGGERS for codec in fleet.codec], dtype=np.bool_)
 
 
 def see(decoded: Decoded, clock: Clock) -> Seen:

@@ -12,12 +12,12 @@ from decimal import Decimal
 from math import isfinite
 from typing import Final
 
+from devices.codecs import NUMBER_MAX
 from devices.codecs.hj212.dialect import Dialect
 from devices.codecs.hj212.factors import unit_of
 from devices.codecs.hj212.frame import build
 from devices.codecs.hj212.header import VERSIONS
 from devices.codecs.hj212.moments import request_number, stamp
-from devices.codecs.hj212.values import NUMBER_MAX
 from devices.errors import PayloadError, SpecError
 from devices.readings import Quality, Sample
 from devices.units import convert

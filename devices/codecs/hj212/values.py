@@ -15,12 +15,12 @@ from math import isfinite
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from devices.codecs import NUMBER_MAX
 from devices.codecs.hj212.factors import unit_of
 from devices.codecs.hj212.header import refusal
 from devices.codecs.hj212.moments import beijing_us
 from devices.readings import Quality
 
-NUMBER_MAX: Final = 1e15
 # Stopped, fault, over range, no communication, and of 2005 no power: no measurement. In maintenance, calibration, or
 # set by hand: not the water's value. Neither ever alarms. H and L of 2005 and letters we do not know may be true.
 FLAGS: Final = {

@@ -9,13 +9,14 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from devices.codecs import Context, Settings
+from devices import beijing
+from devices.codecs import NUMBER_MAX, Context, Settings
 from devices.codecs.lorawan.codec import MODELS, check, content, find, payload_of
 from devices.codecs.lorawan.device import Uplink
 from devices.errors import PayloadError
@@ -24,11 +25,8 @@ from devices.readings import Sample
 
 _T = TypeVar("_T")
 ENVELOPE_MAX: Final = 64 * 1024
-NUMBER_MAX: Final = 1e15
 _VALUES_MAX: Final = 64
 _DEPTH_MAX: Final = 4
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _YEARS: Final = (2000, 2100)
 _KEY: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
@@ -72,7 +70,7 @@ def micros(moments: Sequence[datetime | None], received_us: int) -> int:
     """The first time that there is and that can be right, UTC microseconds; else our receipt."""
     for moment in moments:
         if moment is not None and _YEARS[0] <= moment.year < _YEARS[1]:
-            return (moment - _EPOCH) // _MICROSECOND
+            return beijing.micros(moment)
     return received_us
 
 
@@ -184,4 +182,4 @@ class Envelope:
 
 def stamp(time_us: int) -> str:
     """RFC 3339 in UTC."""
-    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+    return (beijing.EPOCH + time_us * beijing.MICROSECOND).isoformat().replace("+00:00", "Z")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from devices.beijing import EPOCH, beijing
 from devices.codecs.mbus.frames import LONG, STOP
 from devices.errors import PayloadError, SpecError
 from devices.readings import Sample
@@ -19,8 +19,6 @@ _ANSWER: Final = 0x08
 _VARIABLE: Final = 0x72
 _MAKER: Final = (21 << 10 | 3 << 5 | 25).to_bytes(2, "little")  # "UCY", our own: no maker's letters
 _HEAT: Final = 0x04
-_BEIJING: Final = timedelta(hours=8)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Slot(NamedTuple):
@@ -80,9 +78,9 @@ def _record(name: str, value: float, unit: str) -> bytes:
 def _clock(time_us: int) -> bytes:
     """Date and time with seconds (type I), by Beijing time."""
     try:
-        moment = _EPOCH + timedelta(microseconds=time_us) + _BEIJING
+        moment = beijing(time_us)
     except OverflowError:
-        moment = _EPOCH
+        moment = EPOCH
     if not 2000 <= moment.year <= 2080:
         raise PayloadError(f"mbus: expected a time from 2000 to 2080, got {time_us} us; nothing was built")
     year = moment.year - 2000

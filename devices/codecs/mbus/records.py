@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from devices.codecs import NUMBER_MAX
 from devices.codecs.mbus.library import (
     DataEncoding,
     FunctionType,
@@ -27,7 +28,6 @@ from devices.codecs.mbus.library import (
 from devices.errors import PayloadError
 
 BODY_MAX: Final = 1024  # a wired frame carries 240 at most; LoRaWAN 222
-NUMBER_MAX: Final = 1e15
 _STATE_CHARACTERS: Final = 32
 _VARIABLE_DATA: Final = 0x72  # the library reads records only behind a header
 _HEADER: Final = bytes([_VARIABLE_DATA]) + bytes(12)

@@ -11,14 +11,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from devices.codecs import Context
+from devices.codecs import NUMBER_MAX, Context
 from devices.codecs.modbus.frames import ADDRESSES, BIT_FUNCTIONS, Frame, Shape, size, split
 from devices.codecs.modbus.numbers import read as read_number
 from devices.codecs.modbus.registers import Plan, Register, blocks, plan
 from devices.errors import PayloadError
 from devices.readings import Sample
 
-NUMBER_MAX: Final = 1e15
 DECIMALS_MAX: Final = 9
 REQUEST_VALID_US: Final = 60_000_000  # a later reply answers a request that we never saw
 

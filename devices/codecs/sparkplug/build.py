@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
+from devices.codecs import NUMBER_MAX
 from devices.codecs.sparkplug.births import SEQ_COUNT
 from devices.codecs.sparkplug.payload import (
     BOOLEAN,
@@ -24,7 +25,7 @@ from devices.codecs.sparkplug.payload import (
     write,
     write_metric,
 )
-from devices.codecs.sparkplug.readings import FROM_MS, NUMBER_MAX, QUALITIES, RESERVED, TO_MS, is_control
+from devices.codecs.sparkplug.readings import FROM_MS, QUALITIES, RESERVED, TO_MS, is_control
 from devices.errors import PayloadError
 from devices.readings import Sample
 from devices.units import UNITS

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from devices.codecs import NUMBER_MAX
 from devices.codecs.sparkplug.births import Known
 from devices.codecs.sparkplug.payload import (
     ARRAYS_END,
@@ -31,7 +32,6 @@ from devices.codecs.sparkplug.wire import refusal
 from devices.readings import Quality, Sample
 from devices.units import UNITS
 
-NUMBER_MAX: Final = 1e15
 FROM_MS: Final = 946_684_800_000  # 2000-01-01
 TO_MS: Final = 4_102_444_800_000  # 2100-01-01
 STATES_MAX: Final = 64
