@@ -74,7 +74,8 @@ class Router:
                 if gateway:
                     children = self._children.setdefault(gateway, {})
                     children[device] = (kind, row)
-                    children.setdefault(kind.address[row].casefold(), (kind, row))
+                    if kind.address[row]:  # a frame that names nobody is not that of a child without an address
+                        children.setdefault(kind.address[row].casefold(), (kind, row))
 
     def route(self, topic: str) -> Route | str:
         """What `topic` means; the reason when it means nothing to us."""
@@ -185,6 +186,8 @@ class Router:
         fitting = [(kind, row) for kind, row in found if kind.codec[row] in ("", codec)] or found
         if len(fitting) == 1:
             return fitting[0]
+        if not fitting and (known := self._fleet.find(address)) is not None and not known[0].address[known[1]]:
+            return known  # its identity on the wire is its id, as `context` and the listener take it
         if not fitting:
             return f"{_name(address)}: no device with this address is registered; {HINT}"
         names = ", ".join(kind.ids[row] for kind, row in fitting[:3])

@@ -37,6 +37,7 @@ ENTRIES = [
     Entry("WE-7", "well", gateway="GW-2", codec="spoken"),
     Entry("WE-8", "well", gateway="GW-2", codec="json"),
     Entry("WE-9", "well", codec="spoken"),
+    Entry("WE-11", "well", gateway="GW-3", codec="spoken"),
     Entry("WE-10", "well", codec="spoken", address="plant/edge1/tank"),
 ]
 FLEET = build({"well": WELL}, ENTRIES)
@@ -119,6 +120,17 @@ def test_a_gateways_children_are_known_by_address_and_asked_for_their_dialect():
     assert desk.spoken.seen[0].child("3") is None
     refused = desk.hear("bus/GW-1/up", {"device": "WE-0", **said(level_m=1)}).refused
     assert refused[0].reason == "WE-0: registered under gateway none, not GW-1"
+
+
+def test_a_frame_that_names_nobody_is_no_childs():
+    decoded = Desk().hear("bus/GW-3/up", said(level_m=1))
+    assert decoded.batches == []
+    assert "not registered; gateway GW-3 reported it" in decoded.refused[0].reason
+
+
+def test_a_device_without_an_address_is_known_on_the_wire_by_its_id():
+    assert who(Desk().hear("dtu/WE-9/up", said(level_m=1))) == ["WE-9"]
+    assert Desk().hear("dtu/WE-1/up", said(level_m=1)).batches == [], "one with an address is known by that"
 
 
 def test_one_topic_does_not_speak_two_codecs():
