@@ -163,8 +163,10 @@ def test_the_language_switch_turns_the_whole_page(server: ConsoleServer, screen:
     page.click("a.language")
     page.wait_for_selector("html[lang=en]")
     assert page.inner_text("h2#h-alerts").startswith("Active alerts")
+    page.wait_for_load_state("load")  # leaving earlier would break off what the page still fetches
     page.click("tbody th.who a")
     page.wait_for_selector("html[lang=en] h2#h-facts")
+    page.wait_for_load_state("load")
     assert screen.clean()
 
 
