@@ -63,16 +63,18 @@ class Use:
     """One rule: a detector by name, applied to one quantity (None: to the device as a whole).
 
     `rule` is unique within its kind and part of every finding's identity; `version` rises when the
-    parameters change meaning. `message` is a format string per language over the evidence fields
-    `observed`, `expected`, `limit` and `unit`.
+    parameters change meaning. `beside`: further quantities the detector reads, in the order it documents. `because`: the
+    sentence of its findings where the detector's own does not say it well; see `processors.evidence.sentence`.
     """
 
     rule: str
     detector: str
     quantity: Quantity | None = None
+    beside: tuple[Quantity, ...] = ()
     params: Mapping[str, float] = field(default_factory=dict)
     severity: Severity = Severity.MEDIUM
     title: Text
+    because: Text | None = None
     version: int = 1
 
 
@@ -187,6 +189,7 @@ class Kind:
         strangers = {u.quantity.name for u in self.detectors if u.quantity} | {
             p.quantity.name for p in self.panels
         }
+        strangers |= {quantity.name for use in self.detectors for quantity in use.beside}
         strangers |= set(self.simulate.shapes)
         if unknown := strangers - set(names):
             raise SpecError(f"kind {self.name}: names quantities it does not have: {sorted(unknown)}")

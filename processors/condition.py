@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.readings import Bool, Float64, Int64, UInt8
-from processors.detectors import Hits, Step
+from processors.detectors import Hits, Step, Window
 from processors.errors import RuleError
 from processors.findings import Phase
+from processors.parameters import Parameters
 
 IDLE, PENDING, RAISED = 0, 1, 2
 UNSET = 2**62
@@ -66,8 +67,9 @@ class Condition:
     moved_us: Int64
     told_us: Int64
 
-    def __init__(self, *, hold_s: float, clear_s: float) -> None:
-        self._hold_us, self._clear_us = micro(hold_s), micro(clear_s)
+    def __init__(self, params: Mapping[str, float]) -> None:
+        """`params`: the rule's; of them `hold_s` and `clear_s` are used here, 0 where the rule has none."""
+        self.params = Parameters({"hold_s": 0.0, "clear_s": 0.0, **params})
         self._gap_us = np.empty(0, dtype=np.int64)  # three cadences
         for name, (dtype, _) in self.COLUMNS.items():
             setattr(self, name, np.empty((0, *self.width(name)), dtype=dtype))
@@ -78,6 +80,7 @@ class Condition:
 
     def grow(self, cadence_s: Float64, registered_us: Int64) -> None:  # noqa: ARG002  only silence asks since when
         """Make room for `len(cadence_s)` devices; the state of those already known stays."""
+        self.params.grow(len(cadence_s))
         self._gap_us = (cadence_s * (_GAP_CADENCES * 1e6)).astype(np.int64)
         for name, (dtype, fill) in self.COLUMNS.items():
             old = getattr(self, name)
@@ -86,7 +89,7 @@ class Condition:
 
     def step(self, step: Step) -> list[Hits]:
         """Take one value per device and say what began, worsened or ended; what is not a number is left out."""
-        usable = np.abs(step.value) < _HUGE
+        usable = self.usable(step)
         if usable.all():
             return self.judge(step)
         rows = np.flatnonzero(usable)
@@ -95,8 +98,12 @@ class Condition:
             hits.row = rows[hits.row]
         return found
 
+    def usable(self, step: Step) -> Bool:
+        """(n,) which rows `judge` can take: by default, those with a value."""
+        return np.abs(step.value) < _HUGE
+
     def judge(self, step: Step) -> list[Hits]:
-        """Take finite values; each detector's own part."""
+        """Take usable rows; each detector's own part."""
         raise NotImplementedError
 
     def deadlines(self) -> Int64 | None:
@@ -113,7 +120,11 @@ class Condition:
         for column in (self.timed_us, self.moved_us, self.told_us):
             column[device] = UNSET
 
-    def patience(self, device: Int64, least_us: int) -> Int64:
+    def window(self, device: int) -> Window | None:  # noqa: ARG002  the engine's trace shows it
+        """None: the last readings show what this rule saw."""
+        return None
+
+    def patience(self, device: Int64, least_us: Int64 | int) -> Int64:
         """(m,) us: after a longer gap in the data nothing is known to have held."""
         return np.maximum(self._gap_us[device], least_us)
 
@@ -129,16 +140,17 @@ class Condition:
         `onset_us`: (m,) when it began, where the detector knows better than the first value beyond.
         """
         phase, gap = self.phase[device], time_us - self.moved_us[device]
+        hold, clear = self.params.us("hold_s", device), self.params.us("clear_s", device)
         raised = phase == RAISED
         waiting = beyond & ~raised
-        began = waiting & ((phase == IDLE) | (gap > self.patience(device, self._hold_us)))
+        began = waiting & ((phase == IDLE) | (gap > self.patience(device, hold)))
         since = np.where(began, time_us if onset_us is None else onset_us, self.since_us[device])
         # The hold starts with the first value beyond, even where the onset is estimated to be earlier.
         held_from = np.where(began, time_us, self.timed_us[device])
-        rose = waiting & (time_us - held_from >= self._hold_us)
+        rose = waiting & (time_us - held_from >= hold)
         back, calm = raised & inside, self.timed_us[device]
-        calm = np.where((calm == UNSET) | (gap > self.patience(device, self._clear_us)), time_us, calm)
-        fell = back & (time_us - calm >= self._clear_us)
+        calm = np.where((calm == UNSET) | (gap > self.patience(device, clear)), time_us, calm)
+        fell = back & (time_us - calm >= clear)
         lasting = raised & ~fell
         self.phase[device] = np.where(rose | lasting, RAISED, np.where(waiting, PENDING, IDLE))
         self.since_us[device] = since
@@ -156,7 +168,12 @@ class Condition:
 def at(step: Step, rows: Int64) -> Step:
     """The given rows of `step`."""
     return Step(
-        step.device[rows], step.time_us[rows], step.received_us[rows], step.value[rows], step.quality[rows]
+        step.device[rows],
+        step.time_us[rows],
+        step.received_us[rows],
+        step.value[rows],
+        step.quality[rows],
+        step.beside[rows] if step.beside.shape[1] else step.beside,
     )
 
 

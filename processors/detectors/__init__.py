@@ -15,17 +15,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.readings import Float64, Int32, Int64, UInt8
+from devices.spec import Text
 from processors.errors import RuleError
 from processors.findings import Phase
+from processors.parameters import Parameters
 
 NEVER: int = np.iinfo(np.int64).max  # a deadline that does not come
 
@@ -35,7 +37,9 @@ class Step:
     """Input of one step: n rows, each of another device, values finite and good enough to be judged.
 
     `device`: (n,) row in the fleet. `time_us`: (n,) event time, never before the device's previous one unless
-    the engine called `forget`. `received_us`: (n,) our clock. `value`: (n,). `quality`: (n,) Quality.
+    the engine called `forget`. `received_us`: (n,) our clock. `value`: (n,) of the rule's quantity. `quality`: (n,)
+    Quality of `value`. `beside`: (n, k) the rule's further quantities (`Use.beside`), NaN where absent or not good
+    enough; a rule that has such also gets rows whose own `value` is NaN while one of them is there.
     """
 
     device: Int32
@@ -43,6 +47,7 @@ class Step:
     received_us: Int64
     value: Float64
     quality: UInt8
+    beside: Float64 = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(slots=True)
@@ -52,7 +57,9 @@ class Hits:
     `row`: (m,) index into the step's rows (or, from `expire`, the device itself). `phase`: one for all m.
     `onset_us`: (m,) identity of the condition, the same from raise to clear. `at_us`: (m,) event time decided.
     `observed`, `expected`, `limit`: (m,) in the quantity's unit, NaN where they mean nothing.
-    `start_us`: (m,) begin of the window looked at.
+    `start_us`: (m,) begin of the window looked at. `extra`: further numbers for the sentence and the evidence, by the
+    name the sentence uses, (m,) each. `place`: for a group of devices, m lists of device rows, most concerned first;
+    `radius_m`: (m,) metres around the first, NaN where unknown.
     """
 
     phase: Phase
@@ -63,6 +70,21 @@ class Hits:
     expected: Float64
     limit: Float64
     start_us: Int64
+    extra: Mapping[str, Float64] = field(default_factory=dict)
+    place: Sequence[Int64] = ()
+    radius_m: Float64 | None = None
+
+
+class Window(NamedTuple):
+    """What a rule looked at when it decided about one device, for the chart. At most some 60 points.
+
+    `time_us`: (p,). `value`: (p,) in the rule's unit. `expected`, `limit`: (p,) or None.
+    """
+
+    time_us: Int64
+    value: Float64
+    expected: Float64 | None = None
+    limit: Float64 | None = None
 
 
 class Detector(Protocol):
@@ -70,6 +92,8 @@ class Detector(Protocol):
 
     PARAMS: ClassVar[Mapping[str, float]]  # every parameter with its default; units in the name
     STATE: tuple[str, ...]  # names of the state arrays, in snapshot order
+    BECAUSE: ClassVar[Text]  # one sentence, fields as in `processors.evidence.sentence`
+    params: Parameters  # as they are now, for each device
 
     def __init__(self, params: Mapping[str, float]) -> None:
         """`params` complete: defaults already filled in by `build`."""
@@ -93,6 +117,10 @@ class Detector(Protocol):
 
     def forget(self, device: Int64) -> None:
         """Drop what is known of `device` (m,) but not what it has raised: its clock was set back."""
+        ...
+
+    def window(self, device: int) -> Window | None:
+        """What the rule saw of `device`, where that is more than its last readings; None: the engine's trace shows it."""
         ...
 
 

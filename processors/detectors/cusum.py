@@ -64,7 +64,7 @@ class Cusum(Condition):
         self._slack, self._limit, self._half = params["slack"], params["limit"], params["limit"] / 2
         self._learn = int(params["learn"])
         self._forget_us, self._accept_us = micro(params["forget_s"]), micro(params["accept_s"])
-        super().__init__(hold_s=0.0, clear_s=params["clear_s"])
+        super().__init__(params)
 
     def width(self, name: str) -> tuple[int, ...]:
         """A sum, and when it left zero, for each direction watched."""

@@ -38,7 +38,7 @@ class Flatline(Condition):
     def __init__(self, params: Mapping[str, float]) -> None:
         """RuleError for a parameter that is missing or makes no sense."""
         demand("flatline", params, hold_s=">0", tolerance=">=0")
-        super().__init__(hold_s=params["hold_s"], clear_s=0.0)
+        super().__init__(params)
         self._flat_us, self._tolerance = micro(params["hold_s"]), params["tolerance"]
 
     def judge(self, step: Step) -> list[Hits]:

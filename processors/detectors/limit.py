@@ -8,13 +8,13 @@ delay. Source: ISA-18.2, on-delay, off-delay and deadband.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, isnan, nan
+from math import isnan, nan
 from typing import ClassVar, Final
 
 import numpy as np
 
 from devices.readings import Float64, Int64
-from processors.condition import Condition, Moves, demand, hits, micro, rows_of
+from processors.condition import Condition, Moves, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.errors import RuleError
 from processors.findings import Phase
@@ -51,34 +51,33 @@ class Limit(Condition):
         demand("limit", params, hold_s=">=0", hysteresis=">=0", clear_s=">=0", update_s=">0")
         if isnan(params["high"]) and isnan(params["low"]):
             raise RuleError("detector limit: expected high or low, got neither; the rule is not used")
-        super().__init__(hold_s=params["hold_s"], clear_s=params["clear_s"])
-        self._high = inf if isnan(params["high"]) else params["high"]
-        self._low = -inf if isnan(params["low"]) else params["low"]
-        self._safe_high, self._safe_low = self._high - params["hysteresis"], self._low + params["hysteresis"]
-        self._update_us = micro(params["update_s"])
-        if self._safe_low > self._safe_high:
+        if params["low"] + params["hysteresis"] > params["high"] - params["hysteresis"]:
             raise RuleError(
-                f"detector limit: expected room for hysteresis {params['hysteresis']:g} between low {self._low:g} "
-                f"and high {self._high:g}, got none; the rule is not used"
+                f"detector limit: expected room for hysteresis {params['hysteresis']:g} between low {params['low']:g} "
+                f"and high {params['high']:g}, got none; the rule is not used"
             )
+        super().__init__(params)
 
     def judge(self, step: Step) -> list[Hits]:
         """Take one value per device and say what began, worsened or ended."""
         device = rows_of(step.device)
-        rows = self.active(device, (step.value > self._high) | (step.value < self._low))
+        # A bound that is not set is NaN, and nothing lies beyond NaN.
+        beyond = (step.value > self.params.of("high", device)) | (step.value < self.params.of("low", device))
+        rows = self.active(device, beyond)
         if not len(rows):
             return []
         device, time_us, value = device[rows], step.time_us[rows], step.value[rows]
-        excess = np.maximum(value - self._high, self._low - value)
+        high, low, margin = (self.params.of(name, device) for name in ("high", "low", "hysteresis"))
+        excess = np.fmax(value - high, low - value)
         moves = self.follow(
             device,
             time_us,
             beyond=excess > 0,
-            inside=(value <= self._safe_high) & (value >= self._safe_low),
+            inside=~((value > high - margin) | (value < low + margin)),
         )
         worst = self._worst(device, value, excess, moves)
         worsened = moves.lasting & (worst > self.told_excess[device])
-        worsened &= time_us - self.told_us[device] >= self._update_us
+        worsened &= time_us - self.told_us[device] >= self.params.us("update_s", device)
         told = moves.rose | worsened
         self.told_excess[device[told]] = worst[told]
         self.told_us[device[told]] = time_us[told]
@@ -94,7 +93,8 @@ class Limit(Condition):
         worse = excess > known
         beaten = device[worse]
         self.worst[beaten] = value[worse]
-        self.bound[beaten] = np.where(value[worse] > self._high, self._high, self._low)
+        high, low = self.params.of("high", beaten), self.params.of("low", beaten)
+        self.bound[beaten] = np.where(value[worse] > high, high, low)
         return np.maximum(known, excess)
 
     def _hits(self, phase: Phase, which: Int64, rows: Int64, device: Int64, time_us: Int64) -> list[Hits]:

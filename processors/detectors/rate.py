@@ -40,7 +40,7 @@ class Rate(Condition):
     def __init__(self, params: Mapping[str, float]) -> None:
         """RuleError for a parameter that is missing or makes no sense."""
         demand("rate", params, per_s=">0", direction="direction", clear_s=">=0", least_s=">=0")
-        super().__init__(hold_s=0.0, clear_s=params["clear_s"])
+        super().__init__(params)
         self._per_s, self._direction = params["per_s"], params["direction"]
         self._least_us = params["least_s"] * 1e6
 

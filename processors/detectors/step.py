@@ -59,7 +59,7 @@ class StepChange(Condition):
         """RuleError for a parameter that is missing or makes no sense."""
         demand("step", params, change=">0", direction="direction", window_s=">0")
         demand("step", params, hold_s=">=0", clear_s=">=0", accept_s=">0")
-        super().__init__(hold_s=params["hold_s"], clear_s=params["clear_s"])
+        super().__init__(params)
         self._change, self._direction = params["change"], params["direction"]
         self._window_us, self._accept_us = micro(params["window_s"]), micro(params["accept_s"])
 
