@@ -1,7 +1,7 @@
 """A rule's parameters, one number for all devices until somebody sets another for some of them.
 
-From: the kind's declaration, then `processors.rules`. To: detectors, which ask for the devices of a step. A number that is the
-same for all stays a number: most rules never pay for the few devices that differ.
+From: the kind's declaration, then whoever changes a rule. To: detectors, which ask for the devices of a step. A number
+that is the same for all stays a number: most rules never pay for the few devices that differ.
 """
 
 from __future__ import annotations

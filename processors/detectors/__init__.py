@@ -120,7 +120,7 @@ class Detector(Protocol):
         ...
 
     def window(self, device: int) -> Window | None:
-        """What the rule saw of `device`, where that is more than its last readings; None: the engine's trace shows it."""
+        """What the rule saw of `device` where that is more than its last readings; None: those show it."""
         ...
 
 

@@ -15,7 +15,8 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Bool, Float64, Int32, Int64
-from processors.condition import RAISED, UNSET, Condition, Moves, demand, hits, micro, rows_of
+from devices.spec import Text
+from processors.condition import RAISED, UNSET, Condition, Moves, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
 
@@ -38,6 +39,10 @@ class Cusum(Condition):
         "clear_s": 0.0,
         "accept_s": 86400.0,
     }
+    BECAUSE: ClassVar[Text] = Text(
+        "{what}自{since}起持续偏离惯常的{expected}，现为{observed}",
+        "{what} has kept away from its usual {expected} since {since}; it is {observed} now",
+    )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Condition.COLUMNS,
         "level": ("float64", 0.0),
@@ -61,9 +66,7 @@ class Cusum(Condition):
         demand("cusum", params, clear_s=">=0", accept_s=">0")
         direction = params["direction"]
         self._signs = np.array([direction] if direction else [1.0, -1.0])
-        self._slack, self._limit, self._half = params["slack"], params["limit"], params["limit"] / 2
         self._learn = int(params["learn"])
-        self._forget_us, self._accept_us = micro(params["forget_s"]), micro(params["accept_s"])
         super().__init__(params)
 
     def width(self, name: str) -> tuple[int, ...]:
@@ -77,16 +80,17 @@ class Cusum(Condition):
         level, count = self.level[device], self.count[device]
         away, learning = value - level, count < self._learn
         raised = self.phase[device] == RAISED
+        limit, forget_us = self.params.of("limit", device), self.params.us("forget_s", device)
         total, left = self._sums(device, time_us, away, learning, gap=(elapsed > patience) & ~raised)
         peak = total.max(axis=1)
-        quiet = (peak < self._half) & ~raised
+        quiet = (peak < limit / 2) & ~raised
         # Across a gap the level moves no further than it would have between readings.
         passed = np.minimum(np.maximum(elapsed, 0), patience)
-        share = np.where(learning, 1.0 / (count + 1), np.where(quiet, passed / (passed + self._forget_us), 0.0))
+        share = np.where(learning, 1.0 / (count + 1), np.where(quiet, passed / (passed + forget_us), 0.0))
         self.level[device] = level + away * share
         self.count[device] = np.minimum(count + 1, self._learn)
         self.seen_us[device] = time_us
-        rows = self.active(device, peak > self._limit)
+        rows = self.active(device, peak > limit)
         return self._state(step, rows, device[rows], level[rows], total[rows], left[rows]) if len(rows) else []
 
     def _sums(
@@ -95,27 +99,29 @@ class Cusum(Condition):
         """Page's sums after this value and when each left zero, (n, directions); anew after a `gap`."""
         before = self.total[device]
         before[gap] = 0.0
-        push = np.minimum(away[:, np.newaxis] * self._signs - self._slack, self._half)
+        slack, limit = _column(self.params.of("slack", device)), _column(self.params.of("limit", device))
+        push = np.minimum(away[:, np.newaxis] * self._signs - slack, limit / 2)
         push[learning] = 0.0
         total = np.maximum(before + push, 0.0)
         left = np.where(before > 0, self.left_us[device], time_us[:, np.newaxis])
         # Never far beyond the limit: the way back to normal must not depend on how long it was not.
-        self.total[device], self.left_us[device] = np.minimum(total, self._limit), left
+        self.total[device], self.left_us[device] = np.minimum(total, limit), left
         return total, left
 
     def _state(
         self, step: Step, rows: Int64, device: Int64, level: Float64, total: Float64, left: Int64
     ) -> list[Hits]:
         time_us, side, peak = step.time_us[rows], total.argmax(axis=1), total.max(axis=1)
+        limit = self.params.of("limit", device)
         moves = self.follow(
             device,
             time_us,
-            beyond=peak > self._limit,
-            inside=peak <= self._half,
+            beyond=peak > limit,
+            inside=peak <= limit / 2,
             onset_us=left[np.arange(len(rows)), side],
         )
         rose = moves.rose
-        self.bound[device[rose]] = level[rose] + self._signs[side[rose]] * self._slack
+        self.bound[device[rose]] = level[rose] + self._signs[side[rose]] * self.params.of("slack", device[rose])
         self.total[device[moves.fell]] = 0.0  # so that the next condition gets an onset of its own
         fell = moves.fell | self._accepted(device, time_us, moves)
         return [
@@ -125,7 +131,7 @@ class Cusum(Condition):
 
     def _accepted(self, device: Int64, time_us: Int64, moves: Moves) -> Bool:
         """Which new levels stayed so long that they are normal; these are learned from scratch."""
-        old: Bool = moves.lasting & (time_us - self.told_us[device] >= self._accept_us)
+        old: Bool = moves.lasting & (time_us - self.told_us[device] >= self.params.us("accept_s", device))
         normal = device[old]
         self.end(normal)
         self.count[normal], self.total[normal], self.level[normal] = 0, 0.0, 0.0
@@ -149,6 +155,11 @@ class Cusum(Condition):
         super().forget(device)
         self.seen_us[device] = UNSET
         self.total[device[self.phase[device] != RAISED]] = 0.0
+
+
+def _column(value: Float64 | float) -> Float64 | float:
+    """Beside a column per direction."""
+    return value[:, np.newaxis] if isinstance(value, np.ndarray) else value
 
 
 DETECTOR: Final[type[Detector]] = Cusum

@@ -14,7 +14,8 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Float64, Int64
-from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, micro, rows_of
+from devices.spec import Text
+from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
 
@@ -26,6 +27,10 @@ class Flatline(Condition):
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {"hold_s": nan, "tolerance": 0.0}
+    BECAUSE: ClassVar[Text] = Text(
+        "{what}自{since}起停在{observed}不变，已{lasted}",
+        "{what} has stood at {observed} since {since}, for {lasted}",
+    )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         "phase": ("uint8", IDLE),
         "since_us": ("int64", UNSET),
@@ -39,19 +44,19 @@ class Flatline(Condition):
         """RuleError for a parameter that is missing or makes no sense."""
         demand("flatline", params, hold_s=">0", tolerance=">=0")
         super().__init__(params)
-        self._flat_us, self._tolerance = micro(params["hold_s"]), params["tolerance"]
 
     def judge(self, step: Step) -> list[Hits]:
         """Take one value per device and say what began or ended."""
         device, time_us, value = rows_of(step.device), step.time_us, step.value
+        flat_us = self.params.us("hold_s", device)
         level, since, raised = self.level[device], self.since_us[device], self.phase[device] == RAISED
-        gap = time_us - self.moved_us[device] > self.patience(device, self._flat_us)
-        moved = np.abs(value - level) > self._tolerance
+        gap = time_us - self.moved_us[device] > self.patience(device, flat_us)
+        moved = np.abs(value - level) > self.params.of("tolerance", device)
         fell = np.flatnonzero(raised & moved)
         cleared = self._hits(Phase.CLEAR, fell, step, level[fell])
         anew = moved | ((gap | (since == UNSET)) & ~raised)
         since = np.where(anew, time_us, since)
-        rose = np.flatnonzero(~raised & (time_us - since >= self._flat_us))
+        rose = np.flatnonzero(~raised & (time_us - since >= flat_us))
         self.since_us[device], self.moved_us[device] = since, time_us
         self.level[device] = np.where(anew, value, level)
         self.phase[device[fell]], self.phase[device[rose]] = IDLE, RAISED
@@ -65,7 +70,7 @@ class Flatline(Condition):
             at_us=step.time_us[row],
             observed=step.value[row],
             expected=expected,
-            limit=self._tolerance,
+            limit=self.params.of("tolerance", rows_of(step.device[row])),
         )
 
     def forget(self, device: Int64) -> None:

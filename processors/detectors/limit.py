@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Float64, Int64
+from devices.spec import Text
 from processors.condition import Condition, Moves, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.errors import RuleError
@@ -35,6 +36,10 @@ class Limit(Condition):
         "clear_s": 0.0,
         "update_s": 3600.0,
     }
+    BECAUSE: ClassVar[Text] = Text(
+        "{what}已达{observed}，超出限值{limit}，自{since}起持续{lasted}",
+        "{what} reached {observed}, beyond {limit}, since {since} for {lasted}",
+    )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Condition.COLUMNS,
         "worst": ("float64", 0.0),

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Float64, Int64
+from devices.spec import Text
 from processors.condition import UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
@@ -28,6 +29,10 @@ class Rate(Condition):
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {"per_s": nan, "direction": 0.0, "clear_s": 600.0, "least_s": 0.0}
+    BECAUSE: ClassVar[Text] = Text(
+        "{what}从{expected}变到{observed}，快于可信的变化（最多到{limit}）",
+        "{what} went from {expected} to {observed}, faster than believable (at most to {limit})",
+    )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Condition.COLUMNS,
         "last": ("float64", 0.0),
@@ -41,8 +46,7 @@ class Rate(Condition):
         """RuleError for a parameter that is missing or makes no sense."""
         demand("rate", params, per_s=">0", direction="direction", clear_s=">=0", least_s=">=0")
         super().__init__(params)
-        self._per_s, self._direction = params["per_s"], params["direction"]
-        self._least_us = params["least_s"] * 1e6
+        self._direction = params["direction"]
 
     def judge(self, step: Step) -> list[Hits]:
         """Take one value per device and say what began or ended."""
@@ -50,7 +54,7 @@ class Rate(Condition):
         last, seen = self.last[device], self.seen_us[device]
         elapsed, change = time_us - seen, value - last
         pace = change * self._direction if self._direction else np.abs(change)
-        allowed = np.maximum(elapsed, self._least_us) * (self._per_s / 1e6)
+        allowed = np.maximum(elapsed / 1e6, self.params.of("least_s", device)) * self.params.of("per_s", device)
         beyond = (pace > allowed) & (elapsed > 0)
         self.last[device], self.seen_us[device] = value, time_us
         rows = self.active(device, beyond)

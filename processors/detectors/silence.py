@@ -13,9 +13,11 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Float64, Int64
+from devices.spec import Text
 from processors.condition import demand, hits, rows_of
-from processors.detectors import NEVER, Detector, Hits, Step
+from processors.detectors import NEVER, Detector, Hits, Step, Window
 from processors.findings import Phase
+from processors.parameters import Parameters
 
 
 class Silence:
@@ -26,12 +28,16 @@ class Silence:
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {"periods": 3.0, "min_s": 0.0}
+    BECAUSE: ClassVar[Text] = Text(
+        "自{since}起没有任何数据，已{lasted}，允许的间隔为{limit}",
+        "nothing has come since {since}, for {lasted}; {limit} are allowed",
+    )
     STATE: tuple[str, ...] = ("last_us", "deadline_us", "silent")
 
     def __init__(self, params: Mapping[str, float]) -> None:
         """RuleError for a parameter that makes no sense."""
         demand("silence", params, periods=">0", min_s=">=0")
-        self._periods, self._min_s = params["periods"], params["min_s"]
+        self.params = Parameters(params)
         self._wait_us = np.empty(0, dtype=np.int64)
         self._gone = np.empty(0, dtype=np.bool_)
         self.last_us = np.empty(0, dtype=np.int64)
@@ -41,7 +47,10 @@ class Silence:
     def grow(self, cadence_s: Float64, registered_us: Int64) -> None:
         """Make room for `len(cadence_s)` devices; a changed cadence moves the deadlines of those known."""
         known, gone = len(self.last_us), registered_us == NEVER
-        wait = (np.maximum(cadence_s * self._periods, self._min_s) * 1e6).astype(np.int64)
+        self.params.grow(len(cadence_s))
+        every = np.arange(len(cadence_s))
+        periods, least_s = self.params.of("periods", every), self.params.of("min_s", every)
+        wait = (np.maximum(cadence_s * periods, least_s) * 1e6).astype(np.int64)
         running = ~self.silent & (self.deadline_us != NEVER)
         self.deadline_us[running] += (wait[:known] - self._wait_us)[running]
         self.last_us = np.concatenate([self.last_us, registered_us[known:]])
@@ -87,6 +96,10 @@ class Silence:
 
     def forget(self, device: Int64) -> None:
         """Nothing: silence goes by our clock, not by the device's."""
+
+    def window(self, device: int) -> Window | None:  # noqa: ARG002  the engine's trace shows it
+        """None: the last readings before the silence show it."""
+        return None
 
     def _fall_silent(self, device: Int64, row: Int64) -> list[Hits]:
         found = self._hits(Phase.RAISE, row, device, self.deadline_us[device])

@@ -15,7 +15,8 @@ from typing import ClassVar, Final
 import numpy as np
 
 from devices.readings import Float64, Int64, UInt8
-from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, micro, rows_of
+from devices.spec import Text
+from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
 
@@ -38,6 +39,10 @@ class StepChange(Condition):
         "clear_s": 0.0,
         "accept_s": 86400.0,
     }
+    BECAUSE: ClassVar[Text] = Text(
+        "{what}从{expected}突变到{observed}并保持，超过允许变化（界限{limit}）",
+        "{what} went from {expected} to {observed} at once and stayed there, beyond {limit}",
+    )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Condition.COLUMNS,
         "before": ("float64", 0.0),
@@ -60,47 +65,48 @@ class StepChange(Condition):
         demand("step", params, change=">0", direction="direction", window_s=">0")
         demand("step", params, hold_s=">=0", clear_s=">=0", accept_s=">0")
         super().__init__(params)
-        self._change, self._direction = params["change"], params["direction"]
-        self._window_us, self._accept_us = micro(params["window_s"]), micro(params["accept_s"])
+        self._direction = params["direction"]
 
     def judge(self, step: Step) -> list[Hits]:
         """Take one value per device and say what began or ended."""
         device, time_us, value = rows_of(step.device), step.time_us, step.value
         last, older, seen = self.last[device], self.older[device], self.seen_us[device]
         phase, elapsed = self.phase[device], time_us - seen
-        patience = self.patience(device, self._window_us)
+        change, window_us = self.params.of("change", device), self.params.us("window_s", device)
+        patience = self.patience(device, window_us)
         # What changed during a long gap did not change suddenly.
         count = np.where((elapsed > patience) & (phase != RAISED), 0, self.count[device])
         level = np.maximum(np.minimum(last, value), np.minimum(np.maximum(last, value), older))  # median of three
         before = np.where(count < _FULL, level, self.before[device])
         moved = self._away(level - before)
-        beyond = moved > self._change
+        beyond = moved > change
         follows = ~beyond & (phase == IDLE)
         passed = np.minimum(np.maximum(elapsed, 0), patience)
-        self.before[device] = before + np.where(
-            follows, (level - before) * (passed / (passed + self._window_us)), 0.0
-        )
+        self.before[device] = before + np.where(follows, (level - before) * (passed / (passed + window_us)), 0.0)
         self.last[device], self.older[device], self.seen_us[device] = value, last, time_us
         self.count[device] = np.minimum(count + 1, _FULL)
         rows = self.active(device, beyond)
         if not len(rows):
             return []
         # The median is a value late: the value before this one may have been the first beyond.
-        onset = np.where(self._away(last - before) > self._change, np.minimum(seen, time_us), time_us)[rows]
+        onset = np.where(self._away(last - before) > change, np.minimum(seen, time_us), time_us)[rows]
         return self._state(step, rows, level[rows], before[rows], moved[rows], onset)
 
     def _away(self, moved: Float64) -> Float64:
         return moved * self._direction if self._direction else np.abs(moved)
 
+    def _sized(self, sign: Float64, device: Int64) -> Float64:
+        return sign * self.params.of("change", device)
+
     def _state(
         self, step: Step, rows: Int64, level: Float64, before: Float64, moved: Float64, onset: Int64
     ) -> list[Hits]:
         device, time_us = rows_of(step.device)[rows], step.time_us[rows]
-        inside = moved <= self._change / 2
-        moves = self.follow(device, time_us, beyond=moved > self._change, inside=inside, onset_us=onset)
+        change = self.params.of("change", device)
+        moves = self.follow(device, time_us, beyond=moved > change, inside=moved <= change / 2, onset_us=onset)
         rose = moves.rose
-        self.bound[device[rose]] = before[rose] + np.sign(level[rose] - before[rose]) * self._change
-        old = moves.lasting & (time_us - self.told_us[device] >= self._accept_us)
+        self.bound[device[rose]] = before[rose] + self._sized(np.sign(level[rose] - before[rose]), device[rose])
+        old = moves.lasting & (time_us - self.told_us[device] >= self.params.us("accept_s", device))
         self.end(device[old])
         self.count[device[old]] = 0
         found = []
