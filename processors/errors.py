@@ -5,7 +5,8 @@ UndercityError
     ├── RuleError      a kind names a detector or parameter that does not exist
     ├── SnapshotError  a snapshot cannot be read; the journal is read from further back instead
     ├── AlertError     an alert cannot take this step from its state
-    └── NotifyError    an address cannot be used as it is set
+    ├── NotifyError    an address cannot be used as it is set
+    └── BacktestError  a file, the rules or a change to them cannot be used as asked
 """
 
 from __future__ import annotations
@@ -31,3 +32,7 @@ class AlertError(ProcessorError):
 
 class NotifyError(ProcessorError):
     """Raised when an address cannot be used as it is set."""
+
+
+class BacktestError(ProcessorError):
+    """Raised when a file, the rules or a change to them cannot be used as asked; nothing was run."""
