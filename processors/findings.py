@@ -21,8 +21,33 @@ class Phase(StrEnum):
     CLEAR = "clear"
 
 
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantity's course in a chart; as many values as the chart has times, null where there was none."""
+
+    quantity: str
+    unit: str
+    values: list[float | None]
+
+
+class Chart(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rule saw, to be drawn: p points, the rule's own quantity first.
+
+    `seconds`: (p,) before (negative) the moment of the decision. `expected`, `limit`: (p,) in the first line's unit, or
+    empty where they are one number or none.
+    """
+
+    seconds: list[float]
+    lines: list[Line]
+    expected: list[float | None] = []
+    limit: list[float | None] = []
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the detector says so. `window` is UTC: from where it looked to where it decided."""
+    """Why the detector says so. `window` is UTC: from where it looked to where it decided.
+
+    `why`: the sentence by language, "zh" and "en". `numbers`: what else the sentence names. `place`: devices nearest to
+    the cause, most likely first, within `radius_m` of the first. All empty in what was stated before there were such.
+    """
 
     quantity: str | None
     unit: str
@@ -33,6 +58,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     quality: str
     window: tuple[str, str]
     params: dict[str, float]
+    why: dict[str, str] = {}
+    numbers: dict[str, float] = {}
+    place: list[str] = []
+    radius_m: float | None = None
+    chart: Chart | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,6 +47,10 @@ class Parameters(Mapping[str, float]):
         own = self._own.get(name)
         return self._common[name] if own is None else float(own[device])
 
+    def changed(self, device: int) -> list[str]:
+        """Names of what is not as declared for `device`."""
+        return [name for name, own in self._own.items() if own[device] != self._common[name]]
+
     def put(self, name: str, values: Float64) -> None:
         """Set `name` for all n devices: `values` (n,)."""
         if len(values) and (values != self._common[name]).any():

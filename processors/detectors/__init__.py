@@ -76,15 +76,17 @@ class Hits:
 
 
 class Window(NamedTuple):
-    """What a rule looked at when it decided about one device, for the chart. At most some 60 points.
+    """What a rule looked at when it decided about one device, for the chart: what came later is left out.
 
-    `time_us`: (p,). `value`: (p,) in the rule's unit. `expected`, `limit`: (p,) or None.
+    `time_us`: (p,) ascending. `value`: (p,) in the rule's unit. `expected`, `limit`: (p,) or None. `most`: so many
+    points are shown.
     """
 
     time_us: Int64
     value: Float64
     expected: Float64 | None = None
     limit: Float64 | None = None
+    most: int = 64
 
 
 class Detector(Protocol):
@@ -121,6 +123,25 @@ class Detector(Protocol):
 
     def window(self, device: int) -> Window | None:
         """What the rule saw of `device` where that is more than its last readings; None: those show it."""
+        ...
+
+
+class GroupDetector(Detector, Protocol):
+    """One rule over the groups of a kind's devices, such as the sensors of one pressure zone.
+
+    What a group gets depends on the rows of its devices alone, whatever the segments: values go into buckets of event
+    time, and a bucket is judged when our clock has passed its deadline. `Hits.at_us` is that deadline; `Hits.row` is
+    the device row to name, the same from raise to clear. A group's own state lives in the row of its first device.
+    """
+
+    GROUPED: ClassVar[bool] = True
+
+    def group(self, zone: Int64) -> None:
+        """Say which devices belong together: `zone` (n,), -1 for none. Called after every `grow`."""
+        ...
+
+    def take(self, step: Step) -> list[Hits]:
+        """Take a whole segment's rows in journal order, a device any number of times."""
         ...
 
 

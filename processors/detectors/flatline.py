@@ -70,7 +70,7 @@ class Flatline(Condition):
             at_us=step.time_us[row],
             observed=step.value[row],
             expected=expected,
-            limit=self.params.of("tolerance", rows_of(step.device[row])),
+            limit=nan,  # the tolerance is a width, not a level
         )
 
     def forget(self, device: Int64) -> None:

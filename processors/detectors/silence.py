@@ -19,11 +19,14 @@ from processors.detectors import NEVER, Detector, Hits, Step, Window
 from processors.findings import Phase
 from processors.parameters import Parameters
 
+_CAME: Final = 10  # arrivals kept for the chart
+
 
 class Silence:
     """Raise when nothing came for `periods` of the device's cadence, at least `min_s`; clear at its next sign of life.
 
-    State: last arrival (onset while silent), deadline, whether silent. Onset of a device that never reported: its
+    State: last arrival (onset while silent), deadline, whether silent, the last arrivals for the chart. Onset of a
+    device that never reported: its
     registration. A device that left the registry has no deadline.
     """
 
@@ -32,7 +35,7 @@ class Silence:
         "自{since}起没有任何数据，已{lasted}，允许的间隔为{limit}",
         "nothing has come since {since}, for {lasted}; {limit} are allowed",
     )
-    STATE: tuple[str, ...] = ("last_us", "deadline_us", "silent")
+    STATE: tuple[str, ...] = ("last_us", "deadline_us", "silent", "came_us", "count")
 
     def __init__(self, params: Mapping[str, float]) -> None:
         """RuleError for a parameter that makes no sense."""
@@ -43,6 +46,8 @@ class Silence:
         self.last_us = np.empty(0, dtype=np.int64)
         self.deadline_us = np.empty(0, dtype=np.int64)
         self.silent = np.empty(0, dtype=np.bool_)
+        self.came_us = np.empty((0, _CAME), dtype=np.int64)
+        self.count = np.empty(0, dtype=np.int32)
 
     def grow(self, cadence_s: Float64, registered_us: Int64) -> None:
         """Make room for `len(cadence_s)` devices; a changed cadence moves the deadlines of those known."""
@@ -56,6 +61,8 @@ class Silence:
         self.last_us = np.concatenate([self.last_us, registered_us[known:]])
         self.deadline_us = np.concatenate([self.deadline_us, np.full(len(wait) - known, NEVER)])
         self.silent = np.concatenate([self.silent, np.zeros(len(wait) - known, dtype=np.bool_)])
+        self.came_us = np.concatenate([self.came_us, np.zeros((len(wait) - known, _CAME), dtype=np.int64)])
+        self.count = np.concatenate([self.count, np.zeros(len(wait) - known, dtype=np.int32)])
         arrived = ~gone & ~self.silent  # new here, or back in the registry
         arrived[:known] &= self._gone
         self.last_us[arrived] = registered_us[arrived]
@@ -79,6 +86,9 @@ class Silence:
         planned = self.deadline_us[device]  # may lie further ahead, after `extend`
         self.deadline_us[device] = np.where(planned == NEVER, next_us, np.maximum(planned, next_us))
         self.last_us[device] = now
+        count = self.count[device]
+        self.came_us[device, count % _CAME] = now
+        self.count[device] = count + 1
         return found
 
     def deadlines(self) -> Int64 | None:
@@ -97,9 +107,14 @@ class Silence:
     def forget(self, device: Int64) -> None:
         """Nothing: silence goes by our clock, not by the device's."""
 
-    def window(self, device: int) -> Window | None:  # noqa: ARG002  the engine's trace shows it
-        """None: the last readings before the silence show it."""
-        return None
+    def window(self, device: int) -> Window | None:
+        """How long each of the last signs of life had been waited for, in seconds."""
+        count = int(self.count[device])
+        came = self.came_us[device, np.arange(max(0, count - _CAME), count) % _CAME]
+        waited = np.diff(came) / 1e6
+        allowed = np.full(len(waited), self._wait_us[device] / 1e6)
+        # One less than there are: the arrival that ends a silence must not push out what its beginning showed.
+        return Window(came[1:], waited, limit=allowed, most=_CAME - 2)
 
     def _fall_silent(self, device: Int64, row: Int64) -> list[Hits]:
         found = self._hits(Phase.RAISE, row, device, self.deadline_us[device])

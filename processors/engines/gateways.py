@@ -7,17 +7,26 @@ tongue about the children of a silent gateway. A gateway is silent when nothing 
 
 from __future__ import annotations
 
+from math import nan
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.fleet import Fleet
 from devices.readings import Bool, Int64
-from devices.spec import Severity
+from devices.spec import Severity, Text
 from ingest.decode import Timeline
+from processors.evidence.sentence import Facts, sentence
 from processors.findings import Evidence, Finding, Phase, finding_id, iso
 
 RULE = "gateway_silent"
 KIND = "gateway"
+_BECAUSE: Final = Text(
+    "网关自{since}起其下没有任何设备上报，已{lasted}，允许的间隔为{limit}；这些设备状态未知，并非告警",
+    "no device behind the gateway has reported since {since}, for {lasted}; {limit} are allowed; "
+    "they are unknown, not alarming",
+)
 _NEVER: int = np.iinfo(np.int64).max
 
 
@@ -101,6 +110,17 @@ class GatewayWatch:
 
     def _finding(self, row: int, phase: Phase, at_us: int, offset: int) -> Finding:
         onset = int(self.onset_us[row])
+        waited = (at_us - onset) / 1e6
+        allowed = float(self._wait_us[row]) / 1e6
+        facts = Facts(
+            quantity=None,
+            observed=waited,
+            expected=nan,
+            limit=allowed,
+            onset_us=onset,
+            at_us=at_us,
+            over=phase is Phase.CLEAR,
+        )
         return Finding(
             id=finding_id(self.ids[row], RULE, onset),
             phase=phase,
@@ -115,12 +135,13 @@ class GatewayWatch:
             evidence=Evidence(
                 quantity=None,
                 unit="s",
-                observed=(at_us - onset) / 1e6,
+                observed=waited,
                 expected=None,
-                limit=float(self._wait_us[row]) / 1e6,
+                limit=allowed,
                 hold_s=0.0,
                 quality="good",
                 window=(iso(onset), iso(at_us)),
                 params={"periods": self._periods},
+                why=sentence(_BECAUSE, facts),
             ),
         )

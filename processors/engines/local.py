@@ -95,7 +95,7 @@ class Engine:
         for name, part in arranged.items():
             rules = self.kinds[name]
             rules.arrivals(part.arrived, seen, findings)
-            outcome.batches += rules.readings(part, findings)
+            outcome.batches += rules.readings(part, seen, findings)
             outcome.rows += len(part.arrived)
             outcome.duplicates += part.duplicates
             outcome.missing += part.missing

@@ -5,37 +5,25 @@ From: decoded batches of the kind. To: `processors.engines.local`, as judged row
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.fleet import KindFleet
-from devices.readings import Batch, Bool, Int64, Quality, empty
+from devices.readings import Batch, Bool, Int64, Quality, concat, empty
 from devices.spec import Use
 from ingest.decode import Timeline
 from ingest.order import Arranged, Order, OrderSettings, rounds
 from ingest.order import restore as restore_order
 from ingest.quality import QualityGate
-from processors.detectors import NEVER, Detector, Hits, Step, build, restore, snapshot
+from processors.detectors import NEVER, Detector, GroupDetector, Hits, Step, build, restore, snapshot
 from processors.engines.sources import Clock, Seen, by_tcp
-from processors.findings import Evidence, Finding, Phase, finding_id, iso
+from processors.engines.telling import Rule, tell
+from processors.engines.traces import Traces
+from processors.findings import Finding, Phase
 
 Arrays = dict[str, NDArray[np.generic]]
-
-
-@dataclass(slots=True)
-class Rule:
-    """One use of a detector, alive."""
-
-    use: Use
-    column: int
-    detector: Detector
-
-    @property
-    def key(self) -> str:
-        """Names the rule's state in a snapshot; another version of a rule starts afresh."""
-        return f"{self.use.rule}/{self.use.detector}/{self.use.version}"
 
 
 class KindRules:
@@ -46,16 +34,13 @@ class KindRules:
         self.by_tcp = by_tcp(fleet)
         self.order = Order(fleet, settings)
         self.quality = QualityGate(fleet)
-        self.rules = [
-            Rule(
-                use, fleet.kind.column(use.quantity.name) if use.quantity else -1, build(use.detector, use.params)
-            )
-            for use in fleet.kind.detectors
-        ]
-        for rule in self.rules:
-            rule.detector.grow(fleet.cadence_s, fleet.registered_us)
+        self.rules = [_rule(use, fleet) for use in fleet.kind.detectors]
         self._devicewide = [rule for rule in self.rules if rule.column < 0]
-        self._on_values = [rule for rule in self.rules if rule.column >= 0]
+        self._on_values = [rule for rule in self.rules if rule.column >= 0 and not rule.grouped]
+        self._on_groups = [rule for rule in self.rules if rule.grouped]
+        watched = {0} | {c for rule in self.rules for c in (rule.column, *rule.beside.tolist()) if c >= 0}
+        self.traces = Traces(np.array(sorted(watched), dtype=np.int64))
+        self.traces.grow(len(fleet))
 
     def grow(self, fleet: KindFleet) -> None:
         """Follow a changed registry; `fleet` keeps the rows of every device known before."""
@@ -63,8 +48,9 @@ class KindRules:
         self.by_tcp = by_tcp(fleet)
         self.order.grow(fleet)
         self.quality.grow(fleet)
+        self.traces.grow(len(fleet))
         for rule in self.rules:
-            rule.detector.grow(fleet.cadence_s, fleet.registered_us)
+            grow(rule, fleet)
 
     def arrange(self, batch: Batch | None, timeline: Timeline, clock: Clock) -> Arranged | None:
         """Sort a segment's rows; None when nothing came and nothing waits."""
@@ -93,7 +79,7 @@ class KindRules:
                         offset = seen.positions(self.by_tcp[device[hits.row]], hits.at_us)
                     self._state(rule, hits, device[hits.row], offset, findings)
 
-    def readings(self, arranged: Arranged, findings: list[Finding]) -> list[Batch]:
+    def readings(self, arranged: Arranged, seen: Seen, findings: list[Finding]) -> list[Batch]:
         """Judge and detect; the rows to store, ready and late."""
         ready = arranged.ready
         judged = []
@@ -101,8 +87,11 @@ class KindRules:
             part = ready.take(rows)
             self._reset(part.device[arranged.reset[rows]].astype(np.int64))
             self.quality.judge(part)
+            self.traces.take(part)
             self._detect(part, findings)
             judged.append(part)
+        if self._on_groups and judged:
+            self._detect_together(concat(judged), seen, findings)
         if len(arranged.late):
             self.quality.judge(arranged.late)
             judged.append(arranged.late)
@@ -116,20 +105,27 @@ class KindRules:
     def _detect(self, part: Batch, findings: list[Finding]) -> None:
         usable = part.quality <= Quality.SUSPECT
         for rule in self._on_values:
-            good = usable[:, rule.column]
-            rows = np.arange(len(part)) if good.all() else np.flatnonzero(good)
+            there = usable[:, rule.column]
+            for column in rule.beside:
+                there = there | usable[:, column]
+            rows = np.flatnonzero(there)
             if not len(rows):
                 continue
-            step = Step(
-                part.device[rows],
-                part.time_us[rows],
-                part.received_us[rows],
-                part.values[rows, rule.column],
-                part.quality[rows, rule.column],
-            )
+            step = _step(part, rows, rule, usable)
             for hits in rule.detector.step(step):
                 at = rows[hits.row]
                 self._state(rule, hits, part.device[at], part.offset[at], findings, part.quality[at, rule.column])
+
+    def _detect_together(self, part: Batch, seen: Seen, findings: list[Finding]) -> None:
+        """Rules over groups take the segment whole, in the order of the journal, whatever its rounds were."""
+        part = part.take(np.lexsort((part.time_us, part.device, part.offset, part.received_us)))
+        usable = part.quality <= Quality.SUSPECT
+        for rule in self._on_groups:
+            rows = np.flatnonzero(usable[:, rule.column])
+            if not len(rows):
+                continue
+            for hits in cast("GroupDetector", rule.detector).take(_step(part, rows, rule, usable)):
+                self._state(rule, hits, hits.row, seen.positions(self.by_tcp[hits.row], hits.at_us), findings)
 
     def expire(self, seen: Seen, findings: list[Finding], hush: Bool) -> None:
         """Let every deadline speak that its device's clock has passed, but for devices in `hush` (n,)."""
@@ -158,42 +154,14 @@ class KindRules:
         findings: list[Finding],
         quality: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Turn hits into findings."""
-        use = rule.use
-        for i in range(len(hits.row)):
-            name = self.fleet.ids[int(device[i])]
-            onset = int(hits.onset_us[i])
-            findings.append(
-                Finding(
-                    id=finding_id(name, use.rule, onset),
-                    phase=hits.phase,
-                    device=name,
-                    kind=self.fleet.kind.name,
-                    rule=use.rule,
-                    version=use.version,
-                    severity=use.severity.value,
-                    onset=iso(onset),
-                    at=iso(int(hits.at_us[i])),
-                    offset=int(offset[i]),
-                    evidence=Evidence(
-                        quantity=use.quantity.name if use.quantity else None,
-                        unit=use.quantity.unit if use.quantity else "s",  # device-wide rules measure silence
-                        observed=_number(hits.observed[i]),
-                        expected=_number(hits.expected[i]),
-                        limit=_number(hits.limit[i]),
-                        hold_s=float(use.params.get("hold_s", 0.0)),
-                        quality=Quality(int(quality[i]) if quality is not None else 0).name.lower(),
-                        window=(iso(int(hits.start_us[i])), iso(int(hits.at_us[i]))),
-                        params={k: float(v) for k, v in use.params.items() if np.isfinite(v)},
-                    ),
-                )
-            )
+        findings += tell(rule, hits, device, offset, self.fleet, self.traces, quality)
 
     def snapshot(self) -> dict[str, Arrays]:
         """Copies of all state, by part."""
         parts: dict[str, Arrays] = {
             "order": {name: getattr(self.order, name).copy() for name in Order.STATE},
             "quality": self.quality.snapshot(),
+            "traces": self.traces.snapshot(),
         }
         for rule in self.rules:
             parts[f"rule:{rule.key}"] = snapshot(rule.detector)
@@ -203,15 +171,62 @@ class KindRules:
         """Put state back; element i of every array belongs to device row `rows[i]`, -1 where it is gone."""
         restore_order(self.order, parts["order"], rows)
         self.quality.restore(parts["quality"], rows)
+        if "traces" in parts:
+            self.traces.restore(parts["traces"], rows)
         for rule in self.rules:
             arrays = parts.get(f"rule:{rule.key}")
             if arrays is not None:
                 restore(rule.detector, arrays, rows)
 
 
-def _number(value: np.float64) -> float | None:
-    # Six decimals are finer than any instrument here, and keep the findings readable.
-    return round(float(value), 6) if np.isfinite(value) else None
+def _rule(use: Use, fleet: KindFleet) -> Rule:
+    column = fleet.kind.column(use.quantity.name) if use.quantity else -1
+    beside = np.array([fleet.kind.column(quantity.name) for quantity in use.beside], dtype=np.int64)
+    rule = Rule(use, column, beside, build(use.detector, use.params))
+    grow(rule, fleet)
+    return rule
+
+
+def grow(rule: Rule, fleet: KindFleet) -> None:
+    """Follow the registry: more devices, other cadences, other zones."""
+    rule.detector.grow(fleet.cadence_s, fleet.registered_us)
+    if rule.grouped:
+        cast("GroupDetector", rule.detector).group(zones(fleet))
+
+
+def _step(part: Batch, rows: Int64, rule: Rule, usable: Bool) -> Step:
+    """`rows` of `part` as the rule reads them; what is not good enough is not there."""
+    whole = len(rows) == len(part)
+    value = part.values[:, rule.column] if whole else part.values[rows, rule.column]
+    beside = np.empty((0, 0))
+    if len(rule.beside):
+        value = np.where(usable[rows, rule.column], value, np.nan)
+        places = np.ix_(rows, rule.beside)
+        beside = np.where(usable[places], part.values[places], np.nan)
+    if whole:
+        return Step(part.device, part.time_us, part.received_us, value, part.quality[:, rule.column], beside)
+    return Step(
+        part.device[rows],
+        part.time_us[rows],
+        part.received_us[rows],
+        value,
+        part.quality[rows, rule.column],
+        beside,
+    )
+
+
+def zones(fleet: KindFleet) -> Int64:
+    """(n,) a number per device, the same for devices of one zone: their setting `zone`, else their district.
+
+    Devices without either are in no group: -1.
+    """
+    known: dict[str, int] = {}
+    found = np.full(len(fleet), -1, dtype=np.int64)
+    for row, (settings, district) in enumerate(zip(fleet.settings, fleet.district, strict=True)):
+        zone = str((settings or {}).get("zone", "")) or district
+        if zone:
+            found[row] = known.setdefault(zone, len(known))
+    return found
 
 
 def extend_silence(rules: KindRules, device: Int64, until_us: Int64) -> None:

@@ -175,8 +175,8 @@ def test_a_new_level_is_normal_after_accept_s():
 def test_a_value_that_stands_still_is_raised_when_it_becomes_true_and_cleared_by_the_first_change():
     stuck = detector("flatline", hold_s=180, tolerance=0.1)
     assert feed(stuck, [1, 7, 7, 7.1, 7, 7, 8]) == [
-        Told("raise", onset_s=60, at_s=240, observed=7, expected=None, limit=0.1),
-        Told("clear", onset_s=60, at_s=360, observed=8, expected=7, limit=0.1),
+        Told("raise", onset_s=60, at_s=240, observed=7, expected=None, limit=None),
+        Told("clear", onset_s=60, at_s=360, observed=8, expected=7, limit=None),
     ]
 
 
