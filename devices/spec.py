@@ -34,10 +34,10 @@ class Severity(StrEnum):
 class Quantity:
     """One measured quantity of a kind.
 
-    `physical`: outside it the instrument cannot be right (bad). `plausible`: outside it a person should
-    look (suspect). `max_rate_per_s`: fastest believable change. `flat_after_s`: how long a healthy
-    instrument may repeat one value, which includes its measuring cycle; None where flat is normal. `reads`: names under
-    which field protocols report it, best first (`devices.codecs`): exact, or with `?`, `*` and `[]` as in file names.
+    `physical`: outside it the instrument cannot be right (bad). `plausible`: outside it a person should look
+    (suspect). `max_rate_per_s`: fastest believable change. `flat_after_s`: how long a healthy instrument may repeat
+    one value, which includes its measuring cycle; None where flat is normal. `reads`: names under which field
+    protocols report it, best first (`devices.codecs`): exact, or with `?`, `*` and `[]` as in file names.
     """
 
     name: str
@@ -62,9 +62,9 @@ class Quantity:
 class Use:
     """One rule: a detector by name, applied to one quantity (None: to the device as a whole).
 
-    `rule` is unique within its kind and part of every finding's identity; `version` rises when the
-    parameters change meaning. `beside`: further quantities the detector reads, in the order it documents. `because`: the
-    sentence of its findings where the detector's own does not say it well; see `processors.evidence.sentence`.
+    `rule` is unique within its kind and part of every finding's identity; `version` rises when the parameters change
+    meaning. `beside`: further quantities the detector reads, in the order it documents. `because`: the sentence of
+    its findings where the detector's own does not say it well; see `processors.evidence.sentence`.
     """
 
     rule: str
@@ -90,12 +90,16 @@ class Panel:
 class Shape:
     """How a healthy quantity moves, for the simulator.
 
-    value = level * hour_factor(local hour) + noise, then held for `hold_s`, clamped to `clamp`.
-    `hours`: 24 multipliers of `level`, interpolated; empty means constant. `device_spread` is the relative
-    standard deviation of `level` between devices. `noise` is Gaussian in the quantity's unit; `burst_sigma` adds
-    lognormal bursts. `on_hours` limits activity to sessions (outside them the value is `off_level`).
-    `drift_per_day` swings with the sun (thermal). `follow` adds `gain` times another quantity's
-    deviation from its level (dilution: negative gain). `grows_per_hour` makes a counter, from the run's start.
+    value = level * hour_factor(local hour) + noise, then held for `hold_s`, clamped to `clamp`. `hours`: 24
+    multipliers of `level`, interpolated; empty means constant. `device_spread` is the relative standard deviation of
+    `level` between devices. `noise` is Gaussian in the quantity's unit; `burst_sigma` adds lognormal bursts.
+    `on_hours` limits activity to sessions (outside them the value is `off_level`). `drift_per_day` swings with the
+    sun (thermal). `follow` adds `gain` times another quantity's deviation from its level (dilution: negative gain).
+    `grows_per_hour` makes a counter, from the run's start. `season` swings once a year, warmest in July; `weather`
+    wanders over days, alike for all devices. `spike` is added to a `spike_share` of the readings, and to all
+    quantities of a reading at once: a vehicle's shock. `open_h`: sessions begin and end up to so many hours earlier
+    and later, each day otherwise. `axis` x, y or z: the inclination of that axis of a housing whose tilt is the
+    quantity that it follows, about a direction that each device has; its noise is added.
     """
 
     level: float
@@ -110,6 +114,12 @@ class Shape:
     follow: str = ""
     gain: float = 0.0
     grows_per_hour: float = 0.0
+    season: float = 0.0
+    weather: float = 0.0
+    spike: float = 0.0
+    spike_share: float = 0.0
+    open_h: float = 0.0
+    axis: str = ""
     clamp: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -126,6 +136,7 @@ class Change(StrEnum):
     RAMP = "ramp"  # add amount per hour since onset
     FREEZE = "freeze"  # repeat the value at onset
     NOISE = "noise"  # add Gaussian noise of this standard deviation
+    TURN = "turn"  # turn the direction of a tilt by this many degrees
 
 
 class Effect(NamedTuple):
@@ -140,8 +151,9 @@ class Effect(NamedTuple):
 class Fault:
     """A labelled fault for the simulator and the score.
 
-    `rules`: any of these alerts counts as detection; empty for a harmless disturbance that must raise none.
-    `silent`: the device stops reporting. `report_every_s`: an event makes the device report at this pace.
+    `rules`: any of these alerts counts as detection; empty for a harmless disturbance that must raise none. `silent`:
+    the device stops reporting, `silent_after_s` after the onset. `report_every_s`: an event makes the device report
+    at this pace. `seen_after_s`: how long it takes to be seen where the rules' hold times do not say it.
     """
 
     name: str
@@ -151,6 +163,8 @@ class Fault:
     rules: tuple[str, ...] = ()
     duration_s: float = 3600.0
     report_every_s: float | None = None
+    silent_after_s: float = 0.0
+    seen_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

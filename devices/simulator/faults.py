@@ -53,6 +53,8 @@ def needed_s(kind: Kind, fault: Fault, cadence_s: float) -> float:
     The slowest of its rules counts; one that must first learn a level (CUSUM) is not waited for where there are
     others. A fault that grows needs all its time.
     """
+    if fault.seen_after_s is not None:
+        return min(fault.duration_s, fault.seen_after_s + 4.0 * min(cadence_s, fault.report_every_s or math.inf))
     if not fault.rules or any(effect.change is Change.RAMP for effect in fault.effects):
         return fault.duration_s
     pace = min(cadence_s, fault.report_every_s or math.inf)
@@ -104,7 +106,7 @@ def schedule(
 def tells(kind: Kind, fault: Fault, carried: AbstractSet[str]) -> bool:
     """Whether a device that reports only the quantities `carried` shows `fault`: to one of its rules at least."""
     shown = {effect.quantity for effect in fault.effects} & carried
-    if fault.silent or not fault.rules:
+    if (fault.silent and not fault.effects) or not fault.rules:
         return fault.silent or bool(shown)
     return any(
         use.quantity is not None and use.quantity.name in shown
@@ -152,14 +154,20 @@ def apply(
     model: KindModel, active: Sequence[Injected], rows: Int64, time_us: Int64, values: Float64, *, seed: int
 ) -> None:
     """Change `values` (n, q) in place by what the faults `active` do to devices `rows` (n,) at `time_us` (n,)."""
+    turned = np.zeros(len(rows))
     for one in active:
         hit = np.flatnonzero((rows == one.row) & (time_us >= one.label.start_us) & (time_us < one.label.end_us))
         if len(hit):
             for effect in one.fault.effects:
+                if effect.change is Change.TURN:
+                    turned[hit] += effect.amount
+                    continue
                 column = model.kind.column(effect.quantity)
                 now = values[hit, column]
                 values[hit, column] = _changed(one, column, effect.change, effect.amount, now, time_us[hit], seed)
     _keep_physical(model.kind, values)
+    if active:
+        model.pose(rows, time_us, values, turned)
 
 
 def _changed(
@@ -170,15 +178,15 @@ def _changed(
             return value + amount
         case Change.SCALE:
             return value * amount
-        case Change.SET:
-            return np.full(len(value), amount)
+        case Change.SET | Change.FREEZE:
+            return np.full(len(value), amount if change is Change.SET else one.onset[column])
         case Change.RAMP:
             return value + amount * (time_us - one.label.start_us) / 3.6e9
-        case Change.FREEZE:
-            return np.full(len(value), one.onset[column])
         case Change.NOISE:
             rows = np.full(len(value), one.row, dtype=np.int64)
             return value + amount * gauss(keys(seed, 7000 + column, rows, time_us))
+        case Change.TURN:  # of a direction, which no single quantity has: `apply` sees to it
+            return value
 
 
 def _keep_physical(kind: Kind, values: Float64) -> None:
@@ -192,5 +200,6 @@ def silenced(active: Sequence[Injected], rows: Int64, time_us: Int64) -> Bool:
     out = np.zeros(len(rows), dtype=np.bool_)
     for one in active:
         if one.fault.silent:
-            out |= (rows == one.row) & (time_us >= one.label.start_us) & (time_us < one.label.end_us)
+            begin = one.label.start_us + int(one.fault.silent_after_s * 1e6)
+            out |= (rows == one.row) & (time_us >= begin) & (time_us < one.label.end_us)
     return out

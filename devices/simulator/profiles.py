@@ -21,6 +21,10 @@ _SPREAD_MAX: Final = 2.0  # standard deviations between devices: no odd devices,
 _NOISE_MAX: Final = 3.5
 _BURST_SLOT_US: Final = 600_000_000
 _BURST_MAX: Final = 2.5
+_AFTERNOON: Final = 15.0  # between the sessions of noon and evening
+_WEATHER_US: Final = 3 * 24 * HOUR_US  # a front passes about every three days
+_YEAR_US: Final = int(365.25 * 24 * HOUR_US)
+_JULY_US: Final = 196 * 24 * HOUR_US  # the warmest time of a year that began on 1 January 1970
 
 
 class KindModel:
@@ -29,7 +33,9 @@ class KindModel:
     def __init__(self, kind: Kind, *, seed: int, start_us: int) -> None:
         self.kind = kind
         self._seed, self._start_us = seed, start_us
-        self._order = _by_dependence(kind)
+        order = _by_dependence(kind)
+        self._order = [(column, shape) for column, shape in order if not shape.axis]
+        self._axes = [(column, shape) for column, shape in order if shape.axis]
 
     def values(self, rows: Int64, time_us: Int64) -> Float64:
         """(n, q) what devices `rows` (n,) measure at `time_us` (n,); NaN for a quantity without a shape."""
@@ -42,7 +48,24 @@ class KindModel:
             if shape.follow:
                 lead = out[:, self.kind.column(shape.follow)] - levels[shape.follow]
             out[:, column] = self._quantity(shape, column, rows, time_us, levels[name], lead)
+        self.pose(rows, time_us, out, np.zeros(len(rows)))
         return out
+
+    def pose(self, rows: Int64, time_us: Int64, values: Float64, turned: Float64) -> None:
+        """Put into `values` (n, q) the inclinations of a housing's axes that its tilt there makes.
+
+        `turned`: (n,) degrees by which the direction of the tilt is away from the device's own.
+        """
+        for column, shape in self._axes:
+            lean = values[:, self.kind.column(shape.follow)]
+            if shape.axis == "z":
+                values[:, column] = 90.0 - lean
+                continue
+            direction = 2.0 * np.pi * uniform(keys(self._seed, 8, rows)) + np.radians(turned)
+            part = np.cos(direction) if shape.axis == "x" else np.sin(direction)
+            noise = np.clip(gauss(keys(self._seed, 2000 + column, rows, time_us)), -_NOISE_MAX, _NOISE_MAX)
+            angle = np.degrees(np.arcsin(np.clip(np.sin(np.radians(lean)) * part, -1.0, 1.0)))
+            values[:, column] = np.clip(angle + shape.noise * noise, -90.0, 90.0)
 
     def rounded(self, values: Float64) -> Float64:
         """`values` at the resolution each quantity is shown with."""
@@ -74,6 +97,10 @@ class KindModel:
             value = value + shape.drift_per_day / 2 * np.cos(
                 (hours - 15.0) / 24.0 * 2.0 * np.pi
             )  # warmest at 15 h
+        if shape.season:
+            value = value + shape.season * np.cos((time_us - _JULY_US) * (2.0 * np.pi / _YEAR_US))
+        if shape.weather:
+            value = value + shape.weather * self._weather(time_us)
         if lead is not None:
             value = value + shape.gain * lead
         if shape.burst_sigma:
@@ -84,8 +111,27 @@ class KindModel:
             noise = gauss(keys(self._seed, 2000 + column, rows, time_us))
             value = value + shape.noise * np.clip(noise, -_NOISE_MAX, _NOISE_MAX)
         if shape.on_hours:
-            value = np.where(_within(shape.on_hours, hours), value, shape.off_level)
+            open_h = self._open_h(shape.open_h, rows, hours, time_us) if shape.open_h else 0.0
+            value = np.where(_within(shape.on_hours, hours, open_h), value, shape.off_level)
+        if shape.spike:
+            key = keys(self._seed, 6, rows, time_us)  # without the quantity: one shock moves them all
+            size = 0.3 + 0.7 * uniform(key ^ np.uint64(1))
+            value = value + np.where(uniform(key) < shape.spike_share, shape.spike * size, 0.0)
         return value if shape.clamp is None else np.clip(value, *shape.clamp)
+
+    def _weather(self, time_us: Int64) -> Float64:
+        """Standard normal about, smooth from one front to the next."""
+        front = time_us // _WEATHER_US
+        part = (time_us - front * _WEATHER_US) / _WEATHER_US
+        nobody = np.zeros(len(time_us), dtype=np.int64)
+        first, then = (np.clip(gauss(keys(self._seed, 9, nobody, front + i)), -2.0, 2.0) for i in (0, 1))
+        smooth = part * part * (3.0 - 2.0 * part)
+        return first + (then - first) * smooth
+
+    def _open_h(self, most: float, rows: Int64, hours: Float64, time_us: Int64) -> Float64:
+        """(n,) how much earlier a session begins and later it ends: at noon of one day, in its evening."""
+        half = (time_us + LOCAL_OFFSET_HOURS * HOUR_US) // (24 * HOUR_US) * 2 + (hours % 24.0 >= _AFTERNOON)
+        return most * uniform(keys(self._seed, 10, rows, half))
 
     def _cycle_start(self, hold_s: float, rows: Int64, time_us: Int64) -> Int64:
         """When the instrument last measured: each device's cycle has its own phase, common to its quantities."""
@@ -141,9 +187,11 @@ def _hour_factor(hours: Sequence[float], hour: Float64) -> Float64 | float:
     return factor
 
 
-def _within(sessions: Sequence[tuple[float, float]], hour: Float64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _within(
+    sessions: Sequence[tuple[float, float]], hour: Float64, more: Float64 | float = 0.0
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     hour = hour % 24.0
     inside = np.zeros(len(hour), dtype=np.bool_)
     for begin, end in sessions:
-        inside |= (hour >= begin) & (hour < end)
+        inside |= (hour >= begin - more) & (hour < end + more)
     return inside
