@@ -34,6 +34,7 @@ UNITS: Final[dict[str, Unit]] = {
     "mmH2O": Unit("pressure", _METRE_OF_WATER_PA / 1e3, "mmH₂O"),
     "m3/s": Unit("flow", 1.0, "m³/s"),
     "m3/h": Unit("flow", 1 / 3600, "m³/h"),
+    "m3/d": Unit("flow", 1 / 86400, "m³/d"),
     "L/s": Unit("flow", 1e-3, "L/s"),
     "L/min": Unit("flow", 1e-3 / 60, "L/min"),
     "L/h": Unit("flow", 1e-3 / 3600, "L/h"),

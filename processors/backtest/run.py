@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from devices.fleet import Entry, Fleet, KindFleet, build
-from devices.readings import Batch, Bool, Float64, Int32, Int64, Quality
+from devices.readings import Batch, Float64, Int32, Int64, Quality
 from devices.spec import Kind
 from ingest.decode import Decoded, Timeline
 from processors.engines.local import Engine, EngineSettings
@@ -89,9 +89,9 @@ class Backtest:
         fleet = self.fleet.kinds[self.kind.name]
         device = _fleet_rows(fleet, self.rows.device)[self.rows.row]
         blank = np.zeros(self.rows.values.shape[1])
-        for first, last in _cuts(self.rows, self._rows_at_once):
-            part = slice(first, last)
-            kept = np.flatnonzero(device[part] >= 0) + first
+        for first in range(0, len(self.rows), self._rows_at_once):
+            last = min(first + self._rows_at_once, len(self.rows))
+            kept = np.flatnonzero(device[first:last] >= 0) + first
             if len(kept):
                 yield from self.engine.process(_decoded(fleet, self.rows, device, kept, blank)).findings
             if progress is not None:
@@ -117,7 +117,7 @@ def alerts_of(stated: Iterable[Finding]) -> list[Span]:
     for one in stated:
         at = _micros(one.at)
         if one.phase is Phase.RAISE:
-            place = tuple(getattr(one, "place", ()) or ())
+            place = tuple(one.evidence.place)
             spans[one.id] = Span(_micros(one.onset), None, at, one.device, one.rule, place, one)
         elif one.phase is Phase.CLEAR and one.id in spans:
             spans[one.id] = spans[one.id]._replace(end_us=at)
@@ -210,37 +210,6 @@ def _decoded(fleet: KindFleet, rows: Rows, device: Int32, kept: Int64, blank: Fl
     nobody = np.zeros(count, dtype=np.bool_)
     timeline = Timeline(offset, time_us.copy())
     return Decoded(timeline, [batch], [], controls=0, presence=[], loggers=nobody, listener=False)
-
-
-def _cuts(rows: Rows, most: int) -> Iterator[tuple[int, int]]:
-    """Segments of at most `most` rows, whole instants each where many devices report together.
-
-    The engine takes the first rows of all devices of a segment at once, then their second ones: with one set of devices
-    in all instants of a segment, what it takes at once is one instant, as live.
-    """
-    if not len(rows):
-        return
-    instants = np.flatnonzero(np.concatenate(([True], np.diff(rows.time_us) > 0)))
-    size = np.diff(np.append(instants, len(rows)))
-    edges = _where_sets_change(rows, instants) if size.mean() * 2 > len(rows.device) else instants[:1]
-    bounds = instants.tolist()
-    bounds.append(len(rows))
-    stops = set(edges.tolist())
-    first = 0
-    for place, start in enumerate(bounds[:-1]):
-        if start > first and (start in stops or bounds[place + 1] - first > most):
-            yield first, start
-            first = start
-    yield from ((at, min(at + most, len(rows))) for at in range(first, len(rows), most))
-
-
-def _where_sets_change(rows: Rows, instants: Int64) -> Int64:
-    """Those `instants` (first rows) at which another set of devices reports than before."""
-    # A sum of random numbers, one per device, stands for the set; two sets alike by chance only misalign a round.
-    mark = np.random.default_rng(1).integers(1, 2**62, len(rows.device), dtype=np.uint64)
-    sums = np.add.reduceat(mark[rows.row], instants)
-    changed: Bool = np.concatenate(([True], sums[1:] != sums[:-1]))
-    return instants[changed]
 
 
 def _micros(text: str) -> int:
