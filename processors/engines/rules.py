@@ -183,6 +183,9 @@ def _rule(use: Use, fleet: KindFleet) -> Rule:
     column = fleet.kind.column(use.quantity.name) if use.quantity else -1
     beside = np.array([fleet.kind.column(quantity.name) for quantity in use.beside], dtype=np.int64)
     rule = Rule(use, column, beside, build(use.detector, use.params))
+    reads = getattr(rule.detector, "reads", None)
+    if reads is not None:  # its state has room for each of the quantities
+        reads(len(beside))
     grow(rule, fleet)
     return rule
 

@@ -19,10 +19,11 @@ RULES = {
     "flatline": {"hold_s": 120, "tolerance": 1},
     "rate": {"per_s": 0.1, "clear_s": 60},
     "silence": {"periods": 2, "min_s": 90},
+    "joint": {"learn": 4, "smooth": 1, "limit": 0.05, "unrest": 0.1, "follow": 5, "clear_s": 60, "accept_s": 600},
 }
 SIMPLE = ("limit", "cusum", "step", "flatline", "rate")  # of one quantity, without a long memory
 # How many quantities a detector reads beside its own; the property tests make them up from value and time.
-BESIDE: dict[str, int] = {}
+BESIDE: dict[str, int] = {"joint": 2}
 
 
 class Told(NamedTuple):
@@ -48,6 +49,8 @@ class Value(NamedTuple):
 def detector(name: str, devices: int = 1, **params: float) -> Detector:
     """A detector over `devices` devices that report once a minute, registered at 0 s."""
     made = build(name, params)
+    if hasattr(made, "reads"):
+        made.reads(BESIDE.get(name, 0))
     made.grow(np.full(devices, CADENCE_S), np.zeros(devices, dtype=np.int64))
     return made
 
