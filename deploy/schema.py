@@ -20,6 +20,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 import devices.tables
 import ingest.quarantine_tables
 import processors.alerts.tables
+import processors.alerts.verdicts
 import processors.notify.tables
 import processors.presence
 from deploy.errors import SchemaError
@@ -30,6 +31,7 @@ DECLARED: Final = (
     devices.tables,
     ingest.quarantine_tables,
     processors.alerts.tables,
+    processors.alerts.verdicts,
     processors.notify.tables,
     processors.presence,
 )

@@ -6,7 +6,7 @@ is stored and nobody is woken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from devices.codecs import Codec
 from devices.fleet import Fleet
@@ -31,11 +31,13 @@ def replay(
     to_us: int | None = None,
     snapshots: SnapshotFolder | None = None,
     rules: Sequence[Rule] = BUILT_IN,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Finding]:
     """Findings decided by deliveries received in [from_us, to_us), in order; the whole journal by default.
 
     Begins at the newest snapshot before `from_us`, else at the journal's beginning: every detector is warm.
-    Uses today's registry and rules: a device registered later, or a rule changed since, speaks as of today.
+    Uses today's registry and rules: a device registered later, or a rule changed since, speaks as of today. `progress`
+    hears before which offset all is read.
     """
     first = journal.offset_at(from_us) if from_us is not None else journal.start()
     last = journal.offset_at(to_us) if to_us is not None else journal.end()
@@ -61,3 +63,4 @@ def replay(
                 if first <= finding.offset < last:
                     yield finding
             offset = segment.next
+            progress(offset)

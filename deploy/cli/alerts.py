@@ -1,4 +1,4 @@
-"""`undercity alerts list|show|ack`: the alert book on the command line; times as on every screen."""
+"""`undercity alerts list|show|ack|verdict`: the alert book on the command line; times as on every screen."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from processors.alerts.alert import Alert
     from processors.alerts.book import AlertBook
+    from processors.alerts.verdicts import VerdictBook
 
 _SHAPES = {"high": "▲1 high", "medium": "◆2 medium", "low": "●3 low"}
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_alerts)
     group.command("show")(show)
     group.command("ack")(ack)
+    group.command("verdict")(verdict)
     app.add_typer(group, name="alerts")
 
 
@@ -131,6 +133,8 @@ def show(
         for change in book.history(alert)
     ]
     print_table(("when", "step", "then", "by", "note"), rows)
+    for one in _verdicts(config).of(alert):
+        print(f"verdict   {'true' if one.true else 'false'}, {one.by}, {local(one.at_us)}  {one.note}".rstrip())
 
 
 def ack(
@@ -146,6 +150,37 @@ def ack(
     book, _ = _open(config)
     seen = book.acknowledge(alert, by, time.time_ns() // 1000, note)
     print(f"alert {alert}: {seen.state}, acknowledged by {seen.acknowledged_by}")
+
+
+def verdict(
+    alert: Annotated[str, typer.Argument(help="Its id.")],
+    answer: Annotated[str, typer.Argument(help="true or false: whether there was what it said.")],
+    by: Annotated[str, typer.Option(help="Who was there.")],
+    config: ConfigOption = None,
+    *,
+    note: Annotated[str, typer.Option(help="What they found.")] = "",
+) -> None:
+    """Record whether an alert was true; the backtest counts with it, and the newest verdict on an alert is the one."""
+    import time  # noqa: PLC0415
+
+    from processors.alerts.verdicts import Verdict  # noqa: PLC0415
+    from processors.errors import AlertError  # noqa: PLC0415
+
+    known = {"true": True, "yes": True, "false": False, "no": False}
+    if answer.lower() not in known:
+        raise AlertError(
+            f"alert {alert:.60}: expected true or false, got {answer!r:.40}; nothing was written down"
+        )
+    true = known[answer.lower()]
+    _verdicts(config).add(Verdict(alert, true, by, time.time_ns() // 1000, note))
+    print(f"alert {alert}: {'true' if true else 'false'}, says {' '.join(by.split())}")
+
+
+def _verdicts(config: ConfigOption) -> VerdictBook:
+    from deploy.schema import open_existing  # noqa: PLC0415
+    from processors.alerts.verdicts import VerdictBook  # noqa: PLC0415
+
+    return VerdictBook(open_existing(settings_from(config).database_url))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -34,6 +34,7 @@ _ENCODINGS: Final = ("utf-8-sig", "gb18030")  # the second is what spreadsheets 
 _TIME_NAMES: Final = (
     "time", "timestamp", "datetime", "date_time", "date", "ts", "t", "when", "time_utc", "utc", "received_at",
     "时间", "采集时间", "数据时间", "上报时间", "时间戳", "日期时间", "日期", "监测时间",
+    "start", "begin", "onset", "from",
 )  # fmt: skip
 _COUNTED: Final = {
     "d": 86400e6, "day": 86400e6, "days": 86400e6, "h": 3600e6, "hours": 3600e6, "min": 60e6, "minutes": 60e6,
@@ -92,7 +93,7 @@ def read_table(path: Path, *, time: str = "", zone: str = "Asia/Shanghai") -> Ta
     frame = _with_index(frame)
     notes: list[str] = []
     name = _time_column(path, frame, time, known)
-    time_us, naive = _times(frame[name], known, name, notes)
+    time_us, naive = times(frame[name], known, name, notes)
     if (time_us == UNKNOWN).all():
         raise _unusable(path, f"times in column {short(name)}", repr(short(str(frame[name].iloc[0]))))
     if bad := int((time_us == UNKNOWN).sum()):
@@ -202,26 +203,26 @@ def _time_column(path: Path, frame: pd.DataFrame, wanted: str, zone: ZoneInfo) -
         if wanted not in names:
             raise BacktestError(f"--time: expected one of {few(names)}, got {short(wanted)}; nothing was run")
         return wanted
-    for name in names:
-        if pd.api.types.is_datetime64_any_dtype(frame[name].dtype):
-            return name
     plain = {_plain(name): name for name in reversed(names)}
     likely = [plain[name] for name in _TIME_NAMES if name in plain]
     likely += [name for name in names if re.fullmatch(r"(time|timestamp|date)[ _\[(].*", name.lower())]
-    for name in [*likely, names[0]]:
+    typed = [name for name in names if pd.api.types.is_datetime64_any_dtype(frame[name].dtype)]
+    for name in [*likely, *typed, names[0]]:
         head = frame[name].head(1000)
-        numbers = pd.api.types.is_numeric_dtype(head.dtype)
-        if numbers and name not in likely:
+        if pd.api.types.is_numeric_dtype(head.dtype) and name not in likely:
             continue  # the first column may well be a value
-        if (_times(head, zone, name, [])[0] != UNKNOWN).mean() >= _MOSTLY:
+        if (times(head, zone, name, [])[0] != UNKNOWN).mean() >= _MOSTLY:
             return name
     raise BacktestError(
         f"{path.name}: expected a column of times, got {few(names)}; name it with --time; nothing was run"
     )
 
 
-def _times(column: pd.Series[Any], zone: ZoneInfo, name: str, notes: list[str]) -> tuple[Int64, bool]:
-    """(n,) UTC microseconds, UNKNOWN where unreadable; and whether the column's times say no offset of their own."""
+def times(column: pd.Series[Any], zone: ZoneInfo, name: str, notes: list[str]) -> tuple[Int64, bool]:
+    """(n,) UTC microseconds, UNKNOWN where unreadable; and whether the column's times say no offset of their own.
+
+    `name`: of the column, which may say what its numbers count. `notes`: what a person should know is added.
+    """
     import pandas as pd  # noqa: PLC0415
 
     if pd.api.types.is_datetime64_any_dtype(column.dtype):

@@ -72,9 +72,9 @@ def _guessed(own: Sequence[Series], quantity: Quantity, notes: list[str]) -> str
     found = guess(np.concatenate([one.values[:: max(1, len(one.values) // 20_000)] for one in own]), quantity)
     if found is None:
         return ""
-    others = f" ({' and '.join(found.others)} would fit as well)" if found.others else ""
+    others = f" ({' and '.join(found.others)} would as well)" if found.others else ""
     notes.append(
-        f"{quantity.name}: most values are implausible in {quantity.unit}, nearly all plausible in {found.unit}{others}: "
+        f"{quantity.name}: most values are implausible in {quantity.unit} and nearly all fit {found.unit}{others}: "
         f"taken as {found.unit}; --unit says otherwise"
     )
     return found.unit
