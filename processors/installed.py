@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from devices.readings import Bool, Float64, Int64, UInt8
 from processors.condition import Condition, demand, rows_of
 from processors.detectors import Step
-from processors.poses import UP, apart, between, gravity, sine, unit
+from processors.poses import UP, apart, between, gravity, sine, tells, unit
 
 _SETTLED = 255  # votes of a pose that is learned
 LEARNING: Final[Mapping[str, float]] = {"learn": 24.0, "agree": 3.0, "within": 15.0, "installed": nan}
@@ -56,10 +56,7 @@ class Installed(Condition):
 
     def usable(self, step: Step) -> Bool:
         """(n,) which rows tell a pose."""
-        lean: Bool = np.abs(step.value - 90.0) <= 90.0
-        if step.beside.shape[1]:
-            lean = lean | (np.abs(step.beside) <= 180.0).all(axis=1)
-        return lean
+        return tells(step.value, step.beside)
 
     def turned(self, step: Step) -> tuple[Float64, Bool]:
         """(n,) degrees from the installed pose and (n,) where there is none yet: those from level. Learns."""
@@ -68,7 +65,7 @@ class Installed(Condition):
         rest, rest_whole = self._installed(device)
         angle = between(now, whole, rest, rest_whole)
         votes = self.votes[device]
-        if votes.min() < _SETTLED:
+        if (votes < _SETTLED).any():
             self._vote(device, now, whole, angle, votes)
         return angle, votes == 0
 

@@ -21,7 +21,9 @@ _SINE: Final = np.array(
 )
 _CHORDS: Final = 2048  # steps of the angle table over chords of 0 to 2: off by 0.001 degree below 120 degrees
 _ANGLE: Final = np.array([2 * math.degrees(math.asin(min(1.0, i / _CHORDS))) for i in range(_CHORDS + 2)])
-_SHORTEST: Final = 0.5  # three inclinations of one body make a vector of length 1; much less is no pose
+_STEEPEST: Final = (
+    30.0  # of three axes at right angles one is inclined by 35 degrees at least; three flat ones are no pose
+)
 _TINY: Final = 1e-12
 UP: Final = np.array([0.0, 0.0, 1.0])
 
@@ -42,10 +44,8 @@ def gravity(tilt: Float64, angles: Float64) -> tuple[Float64, Bool]:
     is NaN.
     """
     lean = np.where(np.abs(tilt - 90.0) <= 90.0, tilt, np.nan)
-    known: Bool = np.zeros(len(tilt), dtype=np.bool_)
+    known = _whole(angles, len(tilt))
     out = np.empty((len(tilt), 3))
-    if angles.shape[1]:
-        known = np.asarray((np.abs(angles) <= _REACH).all(axis=1))
     if not known.all():
         there = lean == lean  # noqa: PLR0124  NaN
         safe = np.where(there, lean, 0.0)
@@ -55,9 +55,22 @@ def gravity(tilt: Float64, angles: Float64) -> tuple[Float64, Bool]:
         full = sine(np.where(known[:, np.newaxis], angles, 90.0))
         x, y, z = full[:, 0], full[:, 1], full[:, 2]
         length = np.sqrt(x * x + y * y + z * z)
-        known &= length > _SHORTEST
         out[known] = (full / length[:, np.newaxis])[known]
     return out, known
+
+
+def tells(tilt: Float64, angles: Float64) -> Bool:
+    """(n,) whether `gravity` makes a pose of them."""
+    lean: Bool = np.abs(tilt - 90.0) <= 90.0
+    return lean | _whole(angles, len(tilt))
+
+
+def _whole(angles: Float64, count: int) -> Bool:
+    if not angles.shape[1]:
+        return np.zeros(count, dtype=np.bool_)
+    size = np.abs(angles)
+    steep = np.minimum(size, _REACH - size)  # NaN stays NaN, and beyond the reach it is negative
+    return np.asarray((steep >= 0.0).all(axis=1) & (steep >= _STEEPEST).any(axis=1))
 
 
 def flat(vector: Float64) -> Float64:

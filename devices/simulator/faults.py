@@ -109,7 +109,7 @@ def tells(kind: Kind, fault: Fault, carried: AbstractSet[str]) -> bool:
     if (fault.silent and not fault.effects) or not fault.rules:
         return fault.silent or bool(shown)
     return any(
-        use.quantity is not None and use.quantity.name in shown
+        use.quantity is not None and not shown.isdisjoint(q.name for q in (use.quantity, *use.beside))
         for use in kind.detectors
         if use.rule in fault.rules
     )

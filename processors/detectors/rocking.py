@@ -20,7 +20,7 @@ from devices.spec import Text
 from processors.condition import RAISED, UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
-from processors.poses import between, gravity
+from processors.poses import between, gravity, tells
 
 _READINGS: Final = 12.0  # a device that reports seldom is given so many readings' time
 
@@ -74,15 +74,12 @@ class Rocking(Condition):
 
     def usable(self, step: Step) -> Bool:
         """(n,) which rows tell a pose."""
-        lean: Bool = np.abs(step.value - 90.0) <= 90.0
-        if step.beside.shape[1]:
-            lean = lean | (np.abs(step.beside[:, :3]) <= 180.0).all(axis=1)
-        return lean
+        return tells(step.value, step.beside[:, :3])
 
     def judge(self, step: Step) -> list[Hits]:
         """Take one pose per device and say what began or ended."""
         device, time_us = rows_of(step.device), step.time_us
-        now, whole = gravity(step.value, step.beside)
+        now, whole = gravity(step.value, step.beside[:, :3])
         elapsed = time_us - self.seen_us[device]
         swing = between(now, whole, self.last[device].astype(np.float64), self.whole[device])
         window = np.maximum(

@@ -73,7 +73,7 @@ class Vanished(Installed):
             found += self._hits(Phase.CLEAR, back, device[back], step.received_us[back])
             self.phase[device[back]] = IDLE
         deadline = self.deadline_us[device]
-        if not beyond.any() and deadline.min() == NEVER:
+        if not beyond.any() and (deadline == NEVER).all():
             return found
         self.angle[device] = angle
         self.since_us[device] = np.where(beyond & (deadline == NEVER), step.time_us, self.since_us[device])
