@@ -68,7 +68,7 @@ def backtest(
     for path in (alerts, scores, report):
         check_writable(path)
     changes = [parsed(text) for text in set_ or []]
-    zone = zone_of(timezone)
+    zone_of(timezone)
     asked = Asked(
         columns=columns,
         unit=unit,
@@ -101,7 +101,7 @@ def backtest(
     if report is not None:
         from deploy.backtest_report import write_report  # noqa: PLC0415
 
-        write_report(report, found, zone)
+        write_report(report, found)
     for line in figures(found):
         print(line)
     for names, rows in tables(found):
