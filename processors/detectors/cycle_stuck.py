@@ -1,0 +1,125 @@
+"""A value that no longer moves, told from an instrument that repeats itself between measurements.
+
+From: one quantity's values in event-time order. To: hits whose onset is the first of the equal values. Analysers
+measure every 40 minutes or two hours and repeat the value each minute: how long a value usually stands is learned
+from the instrument itself, and only several such runs are too long. Source: the flat-line test of QARTOD, as an
+alarm; the measuring cycle is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+from typing import ClassVar, Final
+
+import numpy as np
+
+from devices.readings import Float64, Int64, UInt8
+from devices.spec import Text
+from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, rows_of
+from processors.detectors import Detector, Hits, Step
+from processors.findings import Phase
+
+_MANY: Final = 250
+_STEP: Final = 0.05  # by how much one run moves what is usual, once many are known
+_MINUTE: Final = 60e6
+
+
+class CycleStuck(Condition):
+    """Raise when the value stayed within `tolerance` for `cycles` of its usual runs; clear at the first change.
+
+    Units: `tolerance` in the quantity's unit. `hold_s`: how long while fewer than `learn` runs are known; `least_s`:
+    never sooner. State: the value, since when, the usual run, how many runs were seen, and whether it was raised.
+    """
+
+    PARAMS: ClassVar[Mapping[str, float]] = {
+        "cycles": 3.0,
+        "least_s": 1800.0,
+        "hold_s": nan,
+        "tolerance": 0.0,
+        "learn": 8.0,
+    }
+    BECAUSE: ClassVar[Text] = Text(
+        "{what}自{since}起停在{observed}不变，已{lasted}；平时约每{usual_min:.0f}分钟变化一次",
+        "{what} has stood at {observed} since {since}, for {lasted}; it usually changes every {usual_min:.0f} minutes",
+    )
+    COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
+        "phase": ("uint8", IDLE),
+        "since_us": ("int64", UNSET),
+        "moved_us": ("int64", UNSET),
+        "level": ("float64", 0.0),
+        "usual_us": ("float64", 0.0),
+        "runs": ("uint8", 0),
+    }
+    STATE = tuple(COLUMNS)
+    level: Float64
+    usual_us: Float64
+    runs: UInt8
+
+    def __init__(self, params: Mapping[str, float]) -> None:
+        """RuleError for a parameter that is missing or makes no sense."""
+        demand("cycle_stuck", params, cycles=">0", least_s=">0", hold_s=">0", tolerance=">=0", learn=">0")
+        super().__init__(params)
+
+    def judge(self, step: Step) -> list[Hits]:
+        """Take one value per device and say what began or ended."""
+        device, time_us, value = rows_of(step.device), step.time_us, step.value
+        flat_us = self._flat_us(device)
+        level, since, raised = self.level[device], self.since_us[device], self.phase[device] == RAISED
+        gap = time_us - self.moved_us[device] > self.patience(device, flat_us)
+        moved = np.abs(value - level) > self.params.of("tolerance", device)
+        cleared: list[Hits] = []
+        if moved.any():
+            fell = np.flatnonzero(raised & moved)
+            cleared = self._hits(Phase.CLEAR, fell, step, level[fell])
+            self._learn(device, time_us - since, np.flatnonzero(moved & ~raised & ~gap & (since < time_us)))
+            self.phase[device[fell]] = IDLE
+        anew = moved | ((gap | (since == UNSET)) & ~raised)
+        since = np.where(anew, time_us, since)
+        self.since_us[device], self.moved_us[device] = since, time_us
+        self.level[device] = np.where(anew, value, level)
+        rose = np.flatnonzero(~raised & (time_us - since >= flat_us))
+        if not len(rose):
+            return cleared
+        self.phase[device[rose]] = RAISED
+        return [*self._hits(Phase.RAISE, rose, step, nan), *cleared]
+
+    def _flat_us(self, device: Int64) -> Int64:
+        """(n,) how long a value of `device` may stand."""
+        learned = self.usual_us[device] * self.params.of("cycles", device)
+        learned = np.maximum(learned, self.params.us("least_s", device)).astype(np.int64)
+        known = self.runs[device] >= self.params.of("learn", device)
+        return np.where(known, learned, self.params.us("hold_s", device))
+
+    def _learn(self, device: Int64, lasted_us: Int64, rows: Int64) -> None:
+        """A run of `device[rows]` is over: it moves what is usual, an odd one not far."""
+        device, lasted = device[rows], lasted_us[rows].astype(np.float64)
+        usual, runs = self.usual_us[device], self.runs[device]
+        ratio = np.clip(lasted / np.where(usual > 0, usual, 1.0), 0.5, 2.0)
+        share = np.maximum(1.0 / (runs + 1.0), _STEP)
+        self.usual_us[device] = np.where(usual > 0, usual * (1.0 + share * (ratio - 1.0)), lasted)
+        self.runs[device] = np.minimum(runs, _MANY - 1) + 1
+
+    def _hits(self, phase: Phase, row: Int64, step: Step, expected: Float64 | float) -> list[Hits]:
+        device = rows_of(step.device)[row]
+        found = hits(
+            phase,
+            row,
+            onset_us=self.since_us[device],
+            at_us=step.time_us[row],
+            observed=step.value[row],
+            expected=expected,
+            limit=self.params.of("tolerance", device),
+        )
+        usual = np.where(self.runs[device] > 0, self.usual_us[device] / _MINUTE, nan)
+        for one in found:
+            one.extra = {"usual_min": usual}
+        return found
+
+    def forget(self, device: Int64) -> None:
+        """The clock was set back: time the level anew; what is raised stays until the value moves."""
+        self.since_us[device[self.phase[device] != RAISED]] = UNSET
+        self.moved_us[device] = UNSET
+
+
+DETECTOR: Final[type[Detector]] = CycleStuck
