@@ -15,6 +15,7 @@ from processors.alerts.book import AlertBook
 from processors.engines.snapshots import SnapshotFolder
 from processors.findings import Finding
 from processors.replay import replay
+from processors.thresholds.book import ThresholdBook
 
 
 def replayed(settings: Settings, from_us: int | None, to_us: int | None) -> Iterator[Finding]:
@@ -22,16 +23,17 @@ def replayed(settings: Settings, from_us: int | None, to_us: int | None) -> Iter
     journal = Journal(settings.journal_path, settings.journal, read_only=True)
     database = open_database(settings)
     try:
-        registry = SqlRegistry(database)
+        registry, kinds = SqlRegistry(database), load_kinds()
         yield from replay(
             journal=journal,
-            fleet=build(load_kinds(), registry.entries()),
+            fleet=build(kinds, registry.entries()),
             codecs=load_codecs(),
             settings=settings.engine,
             from_us=from_us,
             to_us=to_us,
             snapshots=SnapshotFolder(settings.snapshot_dir) if from_us is not None else None,
             rules=settings.topics.all(),
+            changes=ThresholdBook(database, kinds).changes(),
         )
     finally:
         database.dispose()

@@ -33,6 +33,7 @@ from processors.engines.snapshots import SnapshotFolder
 from processors.findings import Finding
 from processors.pipeline import Pipeline
 from processors.presence import PresenceBook
+from processors.thresholds.book import ThresholdBook
 
 log = structlog.get_logger(__name__)
 _IDLE_S = 0.004  # how long the processor waits for the next commit; a tenth of the alert budget
@@ -80,6 +81,7 @@ class Processor:
             stored_upto=store.cursor(),
             rules=settings.topics.all(),
             on_presence=PresenceBook(database).note,
+            thresholds=ThresholdBook(database, kinds),
         )
         self._status = StatusWriter("processor", settings.status_dir)
         stack.callback(self._status.close)

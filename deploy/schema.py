@@ -23,6 +23,7 @@ import processors.alerts.tables
 import processors.alerts.verdicts
 import processors.notify.tables
 import processors.presence
+import processors.thresholds.tables
 from deploy.errors import SchemaError
 from devices.database import METADATA, connect, parsed
 
@@ -34,6 +35,7 @@ DECLARED: Final = (
     processors.alerts.verdicts,
     processors.notify.tables,
     processors.presence,
+    processors.thresholds.tables,
 )
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _LOCK: Final = 0x756E6465  # any number, the same in every process of ours

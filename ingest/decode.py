@@ -8,6 +8,7 @@ is judged later, in event-time order, by `ingest.quality`.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -97,10 +98,11 @@ class Decoded:
     listener: bool
 
 
-def segments(blocks: Iterable[Block], *, span_us: int, rows: int) -> Iterator[Block]:
+def segments(blocks: Iterable[Block], *, span_us: int, rows: int, edges: Sequence[int] = ()) -> Iterator[Block]:
     """Join and cut consecutive blocks into pieces of at most `rows` deliveries and about `span_us` of our clock.
 
-    Results do not depend on where the cuts fall; larger pieces only cost less.
+    Results do not depend on where the cuts fall; larger pieces only cost less. `edges`: ascending moments by our clock
+    that no piece lies across, because something else holds from there on.
     """
     joined: Block | None = None
     for block in blocks:
@@ -113,13 +115,13 @@ def segments(blocks: Iterable[Block], *, span_us: int, rows: int) -> Iterator[Bl
             )
         else:
             if joined is not None:
-                yield from _cut(joined, span_us, rows)
+                yield from _cut(joined, span_us, rows, edges)
             joined = block
     if joined is not None:
-        yield from _cut(joined, span_us, rows)
+        yield from _cut(joined, span_us, rows, edges)
 
 
-def _cut(block: Block, span_us: int, rows: int) -> Iterator[Block]:
+def _cut(block: Block, span_us: int, rows: int, edges: Sequence[int]) -> Iterator[Block]:
     clock = np.maximum.accumulate(np.array(block.received_us, dtype=np.int64))
     # From its first word on the listener has a clock of its own: a segment begins there.
     links = [place for place, topic in enumerate(block.topics) if topic == TCP_LINK]
@@ -127,6 +129,9 @@ def _cut(block: Block, span_us: int, rows: int) -> Iterator[Block]:
     while start < len(clock):
         within = int(np.searchsorted(clock, clock[start] + span_us, side="right"))
         end = min(max(within, start + 1), start + rows, *(link for link in links if link > start))
+        following = bisect_right(edges, int(clock[start]))
+        if following < len(edges):
+            end = min(end, max(start + 1, int(np.searchsorted(clock, edges[following]))))
         part = slice(start, end)
         yield Block(block.first + start, block.topics[part], block.payloads[part], block.received_us[part])
         start = end

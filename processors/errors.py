@@ -6,6 +6,7 @@ UndercityError
     ├── SnapshotError  a snapshot cannot be read; the journal is read from further back instead
     ├── AlertError     an alert cannot take this step from its state
     ├── NotifyError    an address cannot be used as it is set
+    ├── ThresholdError a rule cannot be changed as asked
     └── BacktestError  a file, the rules or a change to them cannot be used as asked
 """
 
@@ -32,6 +33,10 @@ class AlertError(ProcessorError):
 
 class NotifyError(ProcessorError):
     """Raised when an address cannot be used as it is set."""
+
+
+class ThresholdError(ProcessorError):
+    """Raised when a rule cannot be changed as asked; nothing was changed."""
 
 
 class BacktestError(ProcessorError):

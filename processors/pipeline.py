@@ -27,6 +27,7 @@ from processors.engines.local import Engine, EngineSettings, Outcome
 from processors.engines.snapshots import SnapshotFolder, State, apply, capture
 from processors.errors import SnapshotError
 from processors.findings import Finding
+from processors.thresholds.change import Change
 
 log = structlog.get_logger(__name__)
 CURSOR = "pipeline"
@@ -42,6 +43,18 @@ class Registry(Protocol):
 
     def revision(self) -> int:
         """A number that changes with every change of the registry."""
+        ...
+
+
+class Thresholds(Protocol):
+    """What people changed in the rules."""
+
+    def changes(self) -> Sequence[Change]:
+        """Every change, whether it holds or not."""
+        ...
+
+    def revision(self) -> object:
+        """Something that changes with every change."""
         ...
 
 
@@ -90,6 +103,7 @@ class Pipeline:
         stored_upto: int = 0,
         rules: Sequence[Rule] = BUILT_IN,
         on_presence: Callable[[Sequence[Presence]], None] = lambda _: None,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self._journal = journal
         self._kinds = kinds
@@ -103,9 +117,12 @@ class Pipeline:
         self._settings = settings
         self._stored_upto = stored_upto
         self._rules = rules
+        self._thresholds = thresholds
+        self._thresholds_revision: object = None
         self._revision = registry.revision()
         self.fleet: Fleet = build(kinds, registry.entries(), revision=self._revision)
         self.engine = Engine(self.fleet, settings)
+        self._follow()
         self._decoder = Decoder(self.fleet, codecs, rules)
         self.offset = self._restore()
         self.stats = PipelineStats(snapshot_offset=self.offset)
@@ -127,8 +144,19 @@ class Pipeline:
         log.info("snapshot_restored", offset=state.offset)
         return max(state.offset, start)
 
+    def _follow(self) -> None:
+        """Follow the thresholds when somebody changed one."""
+        if self._thresholds is None:
+            return
+        revision = self._thresholds.revision()
+        if revision != self._thresholds_revision:
+            self._thresholds_revision = revision
+            self.engine.follow(self._thresholds.changes())
+            log.info("thresholds_followed", revision=revision)
+
     def refresh(self) -> bool:
-        """Follow the registry when it changed."""
+        """Follow the registry and the thresholds when they changed; whether the registry did."""
+        self._follow()
         revision = self._registry.revision()
         if revision == self._revision:
             return False
@@ -153,7 +181,8 @@ class Pipeline:
             return gone
         done = 0
         settings = self._settings
-        for segment in segments(blocks, span_us=int(settings.segment_s * 1e6), rows=settings.segment_rows):
+        span_us, edges = int(settings.segment_s * 1e6), self.engine.edges
+        for segment in segments(blocks, span_us=span_us, rows=settings.segment_rows, edges=edges):
             decoded = self._decoder.decode(segment)
             outcome = self.engine.process(decoded)
             if decoded.refused:

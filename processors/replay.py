@@ -17,6 +17,7 @@ from ingest.rules import BUILT_IN, Rule
 from processors.engines.local import Engine, EngineSettings
 from processors.engines.snapshots import SnapshotFolder, apply
 from processors.findings import Finding
+from processors.thresholds.change import Change
 
 _READ_BLOCKS = 256
 
@@ -31,17 +32,19 @@ def replay(
     to_us: int | None = None,
     snapshots: SnapshotFolder | None = None,
     rules: Sequence[Rule] = BUILT_IN,
+    changes: Sequence[Change] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Finding]:
     """Findings decided by deliveries received in [from_us, to_us), in order; the whole journal by default.
 
     Begins at the newest snapshot before `from_us`, else at the journal's beginning: every detector is warm.
-    Uses today's registry and rules: a device registered later, or a rule changed since, speaks as of today. `progress`
-    hears before which offset all is read.
+    `changes`: of thresholds, each from when it held. Uses today's registry and declared rules: a device registered
+    later, or a rule declared otherwise since, speaks as of today. `progress` hears before which offset all is read.
     """
     first = journal.offset_at(from_us) if from_us is not None else journal.start()
     last = journal.offset_at(to_us) if to_us is not None else journal.end()
     engine = Engine(fleet, settings)
+    engine.follow(changes)
     offset = journal.start()
     state = snapshots.newest(fleet, not_after=first)[0] if snapshots is not None else None
     if state is not None and state.offset < offset:
@@ -58,7 +61,8 @@ def replay(
             continue
         if not blocks:
             return
-        for segment in segments(blocks, span_us=int(settings.segment_s * 1e6), rows=settings.segment_rows):
+        span_us, edges = int(settings.segment_s * 1e6), engine.edges
+        for segment in segments(blocks, span_us=span_us, rows=settings.segment_rows, edges=edges):
             for finding in engine.process(decoder.decode(segment)).findings:
                 if first <= finding.offset < last:
                     yield finding

@@ -7,6 +7,8 @@ journal means that we were away, not that the city fell silent: every silence ti
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,9 @@ from processors.engines.rules import KindRules, extend_silence
 from processors.engines.sources import Clock, Seen, SourceClock, gap_end, see
 from processors.errors import ProcessorError
 from processors.findings import Finding
+from processors.thresholds.change import Change, edges
+
+_UNTUNED = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,9 @@ class Engine:
         order = OrderSettings(reorder_s=settings.reorder_s, future_s=settings.future_s)
         self.kinds = {name: KindRules(kind, order) for name, kind in fleet.kinds.items()}
         self.gateways = GatewayWatch(fleet, settings.gateway_periods)
+        self._changes: list[Change] = []
+        self.edges: list[int] = []
+        self._passed = 0
 
     def grow(self, fleet: Fleet) -> None:
         """Follow a changed registry; `fleet` must be built from the present one."""
@@ -77,10 +85,25 @@ class Engine:
         for name, rules in self.kinds.items():
             rules.grow(fleet.kinds[name])
         self.gateways.grow(fleet)
+        self._passed = _UNTUNED if self._changes else 0
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Use `changes` of thresholds from now on; what holds at a moment is found when a segment begins there."""
+        self._changes, self.edges, self._passed = list(changes), edges(changes), _UNTUNED
+
+    def tune(self, now_us: int) -> None:
+        """Give every rule what holds at `now_us`; quick where nothing began or ended to hold since."""
+        passed = bisect_right(self.edges, now_us)
+        if passed == self._passed:
+            return
+        self._passed = passed
+        for rules in self.kinds.values():
+            rules.tune(self._changes, now_us)
 
     def process(self, decoded: Decoded) -> Outcome:
         """Take one segment; the result depends on the journal up to here, not on how it was cut."""
         seen = see(decoded, self.clock)
+        self.tune(int(seen.every.clock[0]))
         self._notice_gaps(seen)
         incoming = {batch.fleet.kind.name: batch for batch in decoded.batches}
         arranged: dict[str, Arranged] = {}

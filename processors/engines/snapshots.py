@@ -89,6 +89,7 @@ def _clock(saved: tuple[int, int, int]) -> SourceClock:
 
 def apply(engine: Engine, state: State) -> None:
     """Put `state` into a fresh engine; devices that left are dropped, new ones start afresh."""
+    engine.tune(state.now_us)  # deadlines in the state were reckoned with the numbers of then
     engine.clock = Clock(state.now_us, state.listening, _clock(state.broker), _clock(state.loggers))
     for name, saved in state.kinds.items():
         rules = engine.kinds.get(name)

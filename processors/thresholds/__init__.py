@@ -1,0 +1,1 @@
+"""Rules as data: what people changed in the kinds' declared thresholds, for whom, from when, by whom and why."""

@@ -1,0 +1,141 @@
+"""One change of one parameter of one rule: pure data and its meaning.
+
+From: the book of thresholds. To: the engine, which asks what holds for every device at a moment; to people, who ask
+why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+
+from devices.fleet import KindFleet
+from devices.readings import Bool, Float64
+from devices.spec import Kind, Use
+from processors.detectors import build, load
+from processors.errors import ThresholdError
+
+FOREVER: Final[int] = 2**62
+
+
+class Scope(StrEnum):
+    """For whom a change holds; where several do, the one further down wins."""
+
+    KIND = "kind"
+    DISTRICT = "district"
+    STREET = "street"
+    GROUP = "group"  # devices with the same setting `group`
+    SITE = "site"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """`rule`'s `param` is `value` for `target` from `effective_us` until `until_us`, by our clock, UTC microseconds.
+
+    `target`: the device, site, group, street or district; the kind's name for the whole kind. `withdrawn_us`: from when
+    it holds no more, FOREVER while nobody took it back. `number`: place in the book, 0 before it is in there.
+    """
+
+    number: int = 0
+    kind: str
+    rule: str
+    param: str
+    value: float
+    scope: Scope
+    target: str
+    effective_us: int
+    until_us: int = FOREVER
+    author: str
+    reason: str = ""
+    recorded_us: int = 0
+    withdrawn_us: int = FOREVER
+    withdrawn_by: str = ""
+
+    @property
+    def end_us(self) -> int:
+        """From when it holds no more."""
+        return min(self.until_us, self.withdrawn_us)
+
+    def holds(self, at_us: int) -> bool:
+        """Whether it holds at `at_us`."""
+        return self.effective_us <= at_us < self.end_us
+
+
+def use_of(kinds: Mapping[str, Kind], kind: str, rule: str, param: str) -> Use:
+    """The declaration of `rule`; ThresholdError where there is no such kind, rule or changeable parameter."""
+    found = kinds.get(kind)
+    if found is None:
+        raise ThresholdError(f"kind {kind!r:.60}: expected one of {', '.join(sorted(kinds))}; nothing was changed")
+    use = next((use for use in found.detectors if use.rule == rule), None)
+    if use is None:
+        rules = ", ".join(use.rule for use in found.detectors)
+        raise ThresholdError(f"rule {rule!r:.60} of {kind}: expected one of {rules}; nothing was changed")
+    offered = sorted(changeable(use))
+    if param not in offered:
+        raise ThresholdError(
+            f"{rule}.{param!s:.60} of {kind}: expected one of {', '.join(offered)}; nothing was changed"
+        )
+    return use
+
+
+def changeable(use: Use) -> set[str]:
+    """The parameters of a rule that may differ between devices and change while it runs."""
+    detector = load()[use.detector]
+    fixed: frozenset[str] = getattr(detector, "FIXED", frozenset())
+    return set(detector.PARAMS) - fixed
+
+
+def check(use: Use, changes: Iterable[Change]) -> None:
+    """RuleError where the rule cannot run with `changes` over its declared numbers."""
+    build(use.detector, {**use.params, **{change.param: change.value for change in changes}})
+
+
+def edges(changes: Iterable[Change]) -> list[int]:
+    """The moments at which something begins or ends to hold, ascending."""
+    moments = {change.effective_us for change in changes if change.effective_us < change.end_us}
+    moments |= {change.end_us for change in changes if change.effective_us < change.end_us}
+    return sorted(moments - {FOREVER})
+
+
+def values(changes: Sequence[Change], param: str, declared: float, fleet: KindFleet, at_us: int) -> Float64:
+    """(n,) what `param` is for every device at `at_us`; `changes` of one rule."""
+    found = np.full(len(fleet), declared)
+    mine = [change for change in changes if change.param == param and change.holds(at_us)]
+    for change in sorted(mine, key=strength):
+        found[covered(change, fleet)] = change.value
+    return found
+
+
+def strength(change: Change) -> tuple[int, int, int]:
+    """Order in which changes are applied: the last one wins."""
+    return (list(Scope).index(change.scope), change.effective_us, change.number)
+
+
+def covered(change: Change, fleet: KindFleet) -> Bool:
+    """(n,) the devices that `change` is about."""
+    target = change.target
+    match change.scope:
+        case Scope.KIND:
+            return np.ones(len(fleet), dtype=np.bool_)
+        case Scope.DEVICE:
+            mask = np.zeros(len(fleet), dtype=np.bool_)
+            if (row := fleet.index.get(target)) is not None:
+                mask[row] = True
+            return mask
+        case Scope.GROUP:
+            return np.array(
+                [str((own or {}).get("group", "")) == target for own in fleet.settings], dtype=np.bool_
+            )
+        case _:
+            names: Sequence[Any] = getattr(fleet, change.scope.value)
+            return np.array([name == target for name in names], dtype=np.bool_)
+
+
+def of_rule(changes: Iterable[Change], kind: str, rule: str) -> Iterator[Change]:
+    """Those of `changes` about one rule."""
+    return (change for change in changes if change.kind == kind and change.rule == rule)
