@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,7 @@ _EARLIEST_US: Final = 0  # 1970
 _LATEST_US: Final = 4_102_444_800_000_000  # 2100
 _COUNTED_FROM_US: Final = 1_577_836_800_000_000 - 8 * 3_600_000_000  # 2020-01-01 00:00 in Beijing, a Wednesday
 _MOSTLY: Final = 0.9
+_NAMED: Final = 0.5  # of a column that is called time
 
 
 @dataclass(slots=True)
@@ -84,14 +86,14 @@ def read_table(path: Path, *, time: str = "", zone: str = "Asia/Shanghai") -> Ta
     import pandas as pd  # noqa: PLC0415  heavy
 
     known = zone_of(zone)
-    frame = _frame(path)
+    notes: list[str] = []
+    frame = _frame(path, notes)
     if len(frame.columns) > _COLUMNS_MAX:
         raise _unusable(path, f"at most {_COLUMNS_MAX:,} columns", f"{len(frame.columns):,}")
     if not len(frame):
         raise _unusable(path, "rows of readings", "none")
     frame.columns = pd.Index(_names(list(frame.columns)))
     frame = _with_index(frame)
-    notes: list[str] = []
     name = _time_column(path, frame, time, known)
     time_us, naive = times(frame[name], known, name, notes)
     if (time_us == UNKNOWN).all():
@@ -101,7 +103,7 @@ def read_table(path: Path, *, time: str = "", zone: str = "Asia/Shanghai") -> Ta
     return Table(path, time_us, frame[name], frame.drop(columns=[name]), known, naive, notes)
 
 
-def _frame(path: Path) -> pd.DataFrame:
+def _frame(path: Path, notes: list[str]) -> pd.DataFrame:
     if not path.is_file():
         raise _unusable(path, "a CSV or Parquet file", "a folder" if path.is_dir() else "none")
     size = path.stat().st_size
@@ -111,7 +113,7 @@ def _frame(path: Path) -> pd.DataFrame:
         raise _unusable(path, "a header and rows", "an empty file")
     with path.open("rb") as file:
         start = file.read(_SAMPLE)
-    return _parquet(path) if start[:4] == b"PAR1" else _csv(path, start)
+    return _parquet(path) if start[:4] == b"PAR1" else _csv(path, start, notes)
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -133,34 +135,38 @@ def _parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _csv(path: Path, start: bytes) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415  heavy
-
+def _csv(path: Path, start: bytes, notes: list[str]) -> pd.DataFrame:
     if b"\0" in start:
         raise _unusable(path, "CSV text or Parquet", "other binary data")
     for encoding in _ENCODINGS:
         try:
-            head = start.decode(encoding, errors="strict" if len(start) < _SAMPLE else "ignore")
-            separator = _separator(head)
-            columns = len(next(csv.reader([head.splitlines()[0]], delimiter=separator)))
-            most = min(_ROWS_MAX, _CELLS_MAX // max(columns, 1)) + 1
-            frame = pd.read_csv(path, sep=separator, encoding=encoding, nrows=most, low_memory=False,
-                                index_col=False, skipinitialspace=True, on_bad_lines="error")  # fmt: skip
+            return _text(path, start, encoding, notes)
         except UnicodeDecodeError:
             continue
-        except (ValueError, csv.Error, OverflowError, IndexError, StopIteration, MemoryError) as error:
+        except (ValueError, csv.Error, OverflowError, StopIteration, MemoryError) as error:
             raise _unusable(
                 path, "a table of comma, semicolon or tab separated values", _first_line(error)
             ) from error
-        _bounded(path, len(frame), len(frame.columns))
-        return frame
     raise _unusable(path, "text in UTF-8 or GB 18030", "bytes that are neither")
 
 
-def _separator(head: str) -> str:
-    """The one that the first line has most of: a header has no reason to hold the others."""
-    line = next((one for one in head.splitlines() if one.strip()), "")
-    return max((",", ";", "\t"), key=line.count)
+def _text(path: Path, start: bytes, encoding: str, notes: list[str]) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    head = start.decode(encoding, errors="strict" if len(start) < _SAMPLE else "ignore")
+    first = next((line for line in head.splitlines() if line.strip()), "")
+    # The header has most of the one that separates: it has no reason to hold the others.
+    separator = max((",", ";", "\t"), key=first.count)
+    columns = len(next(csv.reader([first], delimiter=separator), ""))
+    most = min(_ROWS_MAX, _CELLS_MAX // max(columns, 1)) + 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", pd.errors.ParserWarning)
+        frame = pd.read_csv(path, sep=separator, encoding=encoding, nrows=most, low_memory=False, index_col=False,
+                            skipinitialspace=True, on_bad_lines="error")  # fmt: skip
+    if caught:
+        notes.append("rows hold more cells than the header has names: the cells beyond it are left out")
+    _bounded(path, len(frame), len(frame.columns))
+    return frame
 
 
 def _bounded(path: Path, rows: int, columns: int) -> None:
@@ -211,7 +217,7 @@ def _time_column(path: Path, frame: pd.DataFrame, wanted: str, zone: ZoneInfo) -
         head = frame[name].head(1000)
         if pd.api.types.is_numeric_dtype(head.dtype) and name not in likely:
             continue  # the first column may well be a value
-        if (times(head, zone, name, [])[0] != UNKNOWN).mean() >= _MOSTLY:
+        if (times(head, zone, name, [])[0] != UNKNOWN).mean() >= (_NAMED if name in likely else _MOSTLY):
             return name
     raise BacktestError(
         f"{path.name}: expected a column of times, got {few(names)}; name it with --time; nothing was run"
@@ -228,16 +234,22 @@ def times(column: pd.Series[Any], zone: ZoneInfo, name: str, notes: list[str]) -
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         naive = getattr(column.dt, "tz", None) is None
         return _localised(column, zone) if naive else _utc(column), naive
-    if pd.api.types.is_numeric_dtype(column.dtype):
+    if pd.api.types.is_numeric_dtype(column.dtype) and not _written_out(column):
         return _numbers(column.to_numpy(dtype=np.float64, na_value=np.nan), name, notes), False
     text = column.astype("str").str.strip()
     numbers = pd.to_numeric(text, errors="coerce")
-    if numbers.notna().mean() >= _MOSTLY:
+    if numbers.notna().mean() >= _MOSTLY and not _written_out(numbers):
         return _numbers(numbers.to_numpy(dtype=np.float64), name, notes), False
     offsets = text.str.contains(r"(?:Z|[+-]\d{2}:?\d{2})$", regex=True, case=False)
     if offsets.any():
         return _utc(_parsed(text, utc=True)), False
     return _localised(_parsed(text, utc=False), zone), True
+
+
+def _written_out(numbers: pd.Series[Any]) -> bool:
+    """Whether numbers are 20260101120000, the way packets of HJ 212 write a moment."""
+    middle = float(numbers.median()) if numbers.notna().any() else 0.0
+    return 19_700_101_000_000 <= middle < 21_000_101_000_000
 
 
 def _parsed(text: pd.Series[Any], *, utc: bool) -> pd.Series[Any]:
