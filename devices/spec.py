@@ -99,11 +99,13 @@ class Shape:
     wanders over days, alike for all devices. `spike` is added to a `spike_share` of the readings, and to all
     quantities of a reading at once: a vehicle's shock. `open_h`: sessions begin and end up to so many hours earlier
     and later, each day otherwise. `axis` x, y or z: the inclination of that axis of a housing whose tilt is the
-    quantity that it follows, about a direction that each device has; its noise is added.
+    quantity that it follows, about a direction that each device has; its noise is added. `days`: 7 multipliers more,
+    each day's at its noon, Monday first.
     """
 
     level: float
     hours: tuple[float, ...] = ()
+    days: tuple[float, ...] = ()
     noise: float = 0.0
     device_spread: float = 0.0
     hold_s: float = 0.0
@@ -125,6 +127,8 @@ class Shape:
     def __post_init__(self) -> None:
         if self.hours and len(self.hours) != 24:
             raise SpecError(f"shape: expected 24 hour multipliers, got {len(self.hours)}")
+        if self.days and len(self.days) != 7:
+            raise SpecError(f"shape: expected 7 day multipliers, got {len(self.days)}")
 
 
 class Change(StrEnum):
@@ -134,7 +138,9 @@ class Change(StrEnum):
     SCALE = "scale"  # multiply by amount
     SET = "set"  # replace by amount
     RAMP = "ramp"  # add amount per hour since onset
+    GROW = "grow"  # multiply by 1 + amount per hour since onset
     FREEZE = "freeze"  # repeat the value at onset
+    CYCLE = "cycle"  # add amount in every second quarter of an hour since onset
     NOISE = "noise"  # add Gaussian noise of this standard deviation
     TURN = "turn"  # turn the direction of a tilt by this many degrees
 

@@ -28,7 +28,7 @@ _MANY: Final = 250
 COLUMNS: Final[Mapping[str, tuple[str, float]]] = {
     "moves": ("float32", np.nan),
     "visits": ("uint8", 0),
-    "half": ("int32", -1),
+    "half": ("int32", np.iinfo(np.int32).min),
     "half_sum": ("float64", 0.0),
     "half_count": ("int32", 0),
     "half_before": ("float64", np.nan),

@@ -23,6 +23,7 @@ from devices.spec import Change, Fault, Kind
 # after `Labelled.end_us` is the fault's aftermath, neither a detection nor a false alarm.
 AFTERMATH_S: Final = 3600.0
 _TRIES: Final = 24
+_QUARTER_US: Final = 900_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def needed_s(kind: Kind, fault: Fault, cadence_s: float) -> float:
     """
     if fault.seen_after_s is not None:
         return min(fault.duration_s, fault.seen_after_s + 4.0 * min(cadence_s, fault.report_every_s or math.inf))
-    if not fault.rules or any(effect.change is Change.RAMP for effect in fault.effects):
+    if not fault.rules or any(effect.change in {Change.RAMP, Change.GROW} for effect in fault.effects):
         return fault.duration_s
     pace = min(cadence_s, fault.report_every_s or math.inf)
     waits = []
@@ -174,10 +175,12 @@ def _changed(
     one: Injected, column: int, change: Change, amount: float, value: Float64, time_us: Int64, seed: int
 ) -> Float64:
     match change:
-        case Change.STEP:
-            return value + amount
-        case Change.SCALE:
-            return value * amount
+        case Change.STEP | Change.CYCLE:
+            off = change is Change.CYCLE and (time_us - one.label.start_us) // _QUARTER_US % 2
+            return value + np.where(off, 0.0, amount)
+        case Change.SCALE | Change.GROW:
+            hours = 1.0 if change is Change.SCALE else (time_us - one.label.start_us) / 3.6e9
+            return value * (amount if change is Change.SCALE else 1.0 + amount * hours)
         case Change.SET | Change.FREEZE:
             return np.full(len(value), amount if change is Change.SET else one.onset[column])
         case Change.RAMP:

@@ -16,11 +16,13 @@ from devices.simulator.chance import gauss, keys, uniform
 from devices.spec import Kind, Shape
 
 HOUR_US: Final = 3_600_000_000
+DAY_US: Final = 24 * HOUR_US
 LOCAL_OFFSET_HOURS: Final = 8  # profiles follow the people of the city: Beijing time
 _SPREAD_MAX: Final = 2.0  # standard deviations between devices: no odd devices, only faults
 _NOISE_MAX: Final = 3.5
 _BURST_SLOT_US: Final = 600_000_000
 _BURST_MAX: Final = 2.5
+_MONDAY: Final = 3 + 8 / 24 - 0.5  # day 0 of 1970 was a Thursday; local time; a day's factor holds at its noon
 _AFTERNOON: Final = 15.0  # between the sessions of noon and evening
 _WEATHER_US: Final = 3 * 24 * HOUR_US  # a front passes about every three days
 _YEAR_US: Final = int(365.25 * 24 * HOUR_US)
@@ -92,7 +94,9 @@ class KindModel:
         if shape.hold_s:
             time_us = self._cycle_start(shape.hold_s, rows, time_us)
         hours = _local_hours(time_us)
-        value = level * _hour_factor(shape.hours, hours)
+        value = level * _factor(shape.hours, hours)
+        if shape.days:
+            value = value * _factor(shape.days, time_us / DAY_US + _MONDAY)
         if shape.drift_per_day:
             value = value + shape.drift_per_day / 2 * np.cos(
                 (hours - 15.0) / 24.0 * 2.0 * np.pi
@@ -176,14 +180,15 @@ def _local_hours(time_us: Int64) -> Float64:
     return (time_us % (24 * HOUR_US)) / HOUR_US + LOCAL_OFFSET_HOURS
 
 
-def _hour_factor(hours: Sequence[float], hour: Float64) -> Float64 | float:
-    if not hours:
+def _factor(around: Sequence[float], place: Float64) -> Float64 | float:
+    """Interpolated between the elements of `around`, which repeats; `place` (n,) counts in elements."""
+    if not around:
         return 1.0
-    table = np.asarray(hours)
-    whole = np.floor(hour)
-    part = hour - whole
-    first = whole.astype(np.int64) % 24
-    factor: Float64 = table[first] * (1.0 - part) + table[(first + 1) % 24] * part
+    table = np.asarray(around)
+    whole = np.floor(place)
+    part = place - whole
+    first = whole.astype(np.int64) % len(table)
+    factor: Float64 = table[first] * (1.0 - part) + table[(first + 1) % len(table)] * part
     return factor
 
 

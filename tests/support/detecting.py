@@ -24,11 +24,23 @@ RULES = {
     "night_minimum": {"change": 1, "from_h": 8, "to_h": 8.1},
     "compliance": {"low": 0, "share": 0.9999},
     "transient": {"least": 2, "window_s": 900, "clear_s": 60},
-    "pose": {"high": 5, "hold_s": 60, "hysteresis": 2, "clear_s": 60, "update_s": 120, "learn": 3, "accept_s": 900},
+    "pose": {
+        "high": 5,
+        "hold_s": 60,
+        "hysteresis": 2,
+        "clear_s": 60,
+        "update_s": 120,
+        "learn": 3,
+        "accept_s": 900,
+    },
     "rocking": {"swing": 2, "swings": 3, "window_s": 120, "clear_s": 60},
     "settle": {"day_s": 60, "days": 8, "least_days": 4, "least": 1, "per_day": 0.2, "away": 4, "fit": 0.6},
     "rising": {"rise": 3, "per_h": 20, "hold_s": 60, "clear_s": 60},
     "vanished": {"high": 5, "periods": 2, "min_s": 90, "learn": 3},
+    "linked": {"running": 2, "low": 6, "hold_s": 60, "clear_s": 60},
+    "clipped": {"least": 5, "tolerance": 0.6, "hold_s": 60},
+    "off_hours": {"running": 5, "from_1": 8.1, "to_1": 8.2, "tolerance_h": 0, "hold_s": 60, "clear_s": 60},
+    "session_drift": {"running": 0.5, "day_s": 60, "learn": 2, "limit": 0.6, "least_s": 30, "floor": 1},
     "joint": {"learn": 4, "smooth": 1, "limit": 0.05, "unrest": 0.1, "follow": 5, "clear_s": 60, "accept_s": 600},
     "slug": {"high": 5, "hold_s": 60, "clear_s": 60, "update_s": 120, "learn_s": 600},
     "cycle_stuck": {"hold_s": 120, "tolerance": 1, "least_s": 60, "learn": 2},
@@ -37,7 +49,18 @@ RULES = {
 }
 SIMPLE = ("limit", "cusum", "step", "flatline", "rate")  # of one quantity, without a long memory
 # How many quantities a detector reads beside its own; the property tests make them up from value and time.
-BESIDE: dict[str, int] = {"joint": 2, "pose": 3, "rocking": 3, "vanished": 3, "settle": 4, "slug": 1, "analyser_drift": 4, "dilution": 1}
+BESIDE: dict[str, int] = {
+    "joint": 2,
+    "pose": 3,
+    "rocking": 3,
+    "vanished": 3,
+    "settle": 4,
+    "slug": 1,
+    "analyser_drift": 4,
+    "dilution": 1,
+    "linked": 1,
+    "session_drift": 2,
+}
 
 
 class Told(NamedTuple):
