@@ -80,9 +80,19 @@ def _places(kind: Kind, name: str, option: str) -> list[int]:
     if not found:
         rules = ", ".join(f"{use.rule} ({use.detector})" for use in kind.detectors)
         raise BacktestError(
-            f"{option}: expected a rule or detector of {kind.name}: {rules}; got {name!r:.60}; nothing was run"
+            f"{option}: expected a rule or detector of {kind.name}, got {name!r:.60}; it has {rules}; nothing was run"
         )
     return found
+
+
+def usable(kind: Kind) -> bool:
+    """Whether every rule of `kind` has the parameters it needs; those of a generic kind may wait for them."""
+    try:
+        for use in kind.detectors:
+            detectors.build(use.detector, use.params)
+    except RuleError:
+        return False
+    return True
 
 
 def _try(use: Use) -> None:
