@@ -5,7 +5,7 @@ deviations of the quantities into components, each in units of what is usual for
 
 Quantities whose changes go together are taken apart into components (common course, difference); the others stay as
 they are. A component that wandered while it was learned has shown few independent values: the share of its spread
-that lies between blocks widens its tolerance, up to fifty times. So water that warms all morning says little, a flow
+that lies between blocks widens its tolerance, up to ten times. So water that warms all morning says little, a flow
 that was steady says much. Sources: Jackson 1991, A User's Guide to Principal Components (components of a process);
 Alexopoulos and Seila 1998, Handbook of Simulation, ch. 7 (means of blocks); weighing by the share of wander is our
 judgement.
@@ -21,7 +21,7 @@ import numpy as np
 from devices.readings import Float64
 
 _UNSURE: Final = 0.5  # correlations of block changes up to this arise by chance: 40 blocks scatter by 0.16
-_WANDER_MOST: Final = 0.98
+_WANDER_MOST: Final = 0.9
 _DEAD: Final = 1e-12  # share of the mean square that is rounding, not variance
 
 
@@ -51,17 +51,18 @@ def weights(rows: Sums, blocks: Sums, moves: Float64, share: float) -> Float64:
     found = np.zeros_like(spread)
     if len(live):
         inner = np.ix_(live, live)
-        found[inner] = _weights(spread[inner], between[inner], moves[inner], share)
+        chance = blocks.count / rows.count  # of the variance of pure noise, so much lies between blocks
+        slow = (between - chance * spread)[inner] / max(1.0 - chance, chance)
+        found[inner] = _weights(spread[inner], slow, moves[inner], share)
     return found
 
 
-def _weights(spread: Float64, between: Float64, moves: Float64, share: float) -> Float64:
+def _weights(spread: Float64, slow: Float64, moves: Float64, share: float) -> Float64:
     scale = np.sqrt(np.diag(spread))
     unit = scale[:, np.newaxis] * scale
     axes = _axes(moves)
-    whole, slow = _along(axes, spread / unit), _along(axes, between / unit)
-    whole = np.maximum(whole, _DEAD)
-    wander = np.minimum(np.maximum(slow / whole, 0.0), _WANDER_MOST)
+    whole = np.maximum(_along(axes, spread / unit), _DEAD)
+    wander = np.minimum(np.maximum(_along(axes, slow / unit) / whole, 0.0), _WANDER_MOST)
     usual = np.sqrt(whole * (share + wander)) / (1.0 - wander)
     found: Float64 = axes / usual / scale[:, np.newaxis]
     return found

@@ -54,8 +54,8 @@ class Joint(Condition):
     PARAMS: ClassVar[Mapping[str, float]] = {
         "learn": 400.0,
         "smooth": 12.0,
-        "limit": 4.0,
-        "unrest": 6.0,
+        "limit": 6.0,
+        "unrest": 9.0,
         "follow": 200.0,
         "fresh_s": 0.0,
         "hold_s": 0.0,

@@ -72,7 +72,8 @@ def alarmed(one: Experiment) -> Bool:
 def three_sigma(one: Experiment) -> Bool:
     """(n,) the rows in which any quantity is beyond three standard deviations of its learning rows."""
     known = one.values[:LEARN]
-    return (np.abs(one.values - known.mean(axis=0)) > 3 * known.std(axis=0)).any(axis=1)
+    beyond: Bool = (np.abs(one.values - known.mean(axis=0)) > 3 * known.std(axis=0)).any(axis=1)
+    return beyond
 
 
 def rates(experiments: Sequence[Experiment], found: Sequence[Bool]) -> Rates:
