@@ -80,19 +80,24 @@ class QualityGate:
 
         Late rows are judged by range alone and leave no trace.
         """
+        if not len(batch):
+            return
         values = batch.values
         present = ~np.isnan(values)
-        bad = (values < self._low) | (values > self._high)
-        odd = ((values < self._least) | (values > self._most)) & ~bad
-        batch.quality[~present] = Quality.MISSING
-        _mark(batch, bad, Quality.BAD, Reason.PHYSICAL_RANGE)
-        _mark(batch, odd, Quality.SUSPECT, Reason.PLAUSIBLE_RANGE)
-        rows = np.flatnonzero(~batch.late)
-        if len(rows) == len(batch):
-            self._remembering(batch, present & ~bad)
-        elif len(rows):
+        np.putmask(batch.quality, ~present, Quality.MISSING)
+        usable, odd = present, (values < self._least) | (values > self._most)
+        if odd.any():  # plausible lies within physical, so that mostly this is all there is to look at
+            bad = (values < self._low) | (values > self._high)
+            usable = present & ~bad
+            _mark(batch, bad, Quality.BAD, Reason.PHYSICAL_RANGE)
+            _mark(batch, odd & ~bad, Quality.SUSPECT, Reason.PLAUSIBLE_RANGE)
+        if not batch.late.any():
+            self._remembering(batch, usable)
+            return
+        rows = (~batch.late).nonzero()[0]
+        if len(rows):
             part = batch.take(rows)
-            self._remembering(part, (present & ~bad)[rows])
+            self._remembering(part, usable[rows])
             batch.quality[rows], batch.reasons[rows] = part.quality, part.reasons
 
     def _remembering(self, batch: Batch, usable: Bool) -> None:
@@ -107,35 +112,40 @@ class QualityGate:
     def _rate(self, batch: Batch, usable: Bool) -> None:
         """Against the last good value: one that leapt is suspect, and the longer ago, the more is believable."""
         columns, device = self._rated, batch.device.astype(np.int64)
-        value, time_us = batch.values[:, columns], batch.time_us[:, np.newaxis]
-        good, good_us = self.good[device], self.good_us[device]
+        value, time_us = batch.values.take(columns, axis=1), batch.time_us[:, np.newaxis]
+        good, good_us, usable = self.good[device], self.good_us[device], usable.take(columns, axis=1)
         elapsed = time_us - good_us
         with np.errstate(over="ignore", invalid="ignore"):  # wild values: beyond every rate, and never remembered
-            leap = (np.abs(value - good) > elapsed * self._per_us) & (elapsed > 0)
-        leap &= usable[:, columns]
+            leap = (np.abs(value - good) > elapsed * self._per_us) & (elapsed > 0) & usable
         _mark(batch, leap, Quality.SUSPECT, Reason.RATE, columns)
-        keep = usable[:, columns] & (batch.quality[:, columns] == Quality.GOOD)
-        self.good[device] = np.where(keep, value, good)
-        self.good_us[device] = np.where(keep, time_us, good_us)
+        keep = usable & (batch.quality.take(columns, axis=1) == Quality.GOOD)
+        if keep.all():
+            self.good[device], self.good_us[device] = value, time_us
+        else:
+            self.good[device] = np.where(keep, value, good)
+            self.good_us[device] = np.where(keep, time_us, good_us)
 
     def _flatline(self, batch: Batch, usable: Bool) -> None:
         columns, device = self._flatted, batch.device.astype(np.int64)
-        time_us, usable = batch.time_us[:, np.newaxis], usable[:, columns]
+        time_us, usable = batch.time_us[:, np.newaxis], usable.take(columns, axis=1)
         with np.errstate(over="ignore"):  # beyond single precision: such values do not differ, and are not good
-            value = batch.values[:, columns].astype(np.float32)
-        flat_us, seen_us = self.flat_us[device], self.seen_us[device]
+            value = batch.values.take(columns, axis=1).astype(np.float32)
+        flat, flat_us, seen_us = self.flat[device], self.flat_us[device], self.seen_us[device]
         # Equal values on both sides of a gap say nothing of the time between, nor does a clock set back.
         patience = np.maximum(self._flat_after_us, 3 * self._cadence_us[device][:, np.newaxis])
         elapsed = time_us - seen_us
-        anew = (value != self.flat[device]) | (elapsed > patience) | (elapsed < 0)
+        anew = (value != flat) | (elapsed > patience) | (elapsed < 0)
         flat_us = np.where(usable & anew, time_us, flat_us)
-        stuck = usable & (time_us - flat_us > self._flat_after_us)
-        _mark(batch, stuck, Quality.SUSPECT, Reason.FLAT, columns)
-        self.flat[device] = np.where(usable, value, self.flat[device])
-        self.flat_us[device], self.seen_us[device] = flat_us, np.where(usable, time_us, seen_us)
+        _mark(batch, usable & (time_us - flat_us > self._flat_after_us), Quality.SUSPECT, Reason.FLAT, columns)
+        whole = usable.all()
+        self.flat[device] = value if whole else np.where(usable, value, flat)
+        self.flat_us[device] = flat_us
+        self.seen_us[device] = time_us if whole else np.where(usable, time_us, seen_us)
 
     def _clocks(self, batch: Batch) -> None:
         age = batch.received_us - batch.time_us
+        if age.min() >= -self._future_us and age.max() <= self._late_us:
+            return
         ahead = age < -self._future_us
         behind = age > self._late_us + 2 * self._cadence_us[batch.device]
         for rows, reason in ((ahead, Reason.FUTURE_CLOCK), (behind, Reason.STALE_CLOCK)):
