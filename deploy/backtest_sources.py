@@ -6,6 +6,7 @@ the pace of their own times; the journal gives deliveries, replayed as they came
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from processors.backtest.run import Backtest, Rows, Span, alerts_of, sorted_rows
 from processors.backtest.series import Asked
 from processors.errors import BacktestError
 from processors.replay import replay
+from processors.thresholds.book import ThresholdBook
+from processors.thresholds.change import Change, as_of
 
 Progress = Callable[[int, int], None]  # done, of how many
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,6 +102,11 @@ class Source(Protocol):
         """How its times are written."""
         ...
 
+    @property
+    def changes(self) -> list[Change]:
+        """What people changed in the rules, as it holds today."""
+        ...
+
     def spans(self, kind: Kind, progress: Progress) -> list[Span]:
         """The alerts that the rules of `kind` raise."""
         ...
@@ -115,6 +123,7 @@ class RowsSource:
     entries: list[Entry] | None = None
     notes: list[str] = field(default_factory=list)
     loaded: Loaded | None = None
+    changes: list[Change] = field(default_factory=list)
 
     @property
     def devices(self) -> list[str]:
@@ -138,7 +147,7 @@ class RowsSource:
 
     def spans(self, kind: Kind, progress: Progress) -> list[Span]:
         """See `Source.spans`."""
-        run = Backtest(kind, self.rows, entries=self.entries)
+        run = Backtest(kind, self.rows, entries=self.entries, changes=self.changes)
         return alerts_of(run.findings(lambda done: progress(done, len(self.rows))))
 
     def scored(self, kind: Kind, progress: Progress) -> tuple[list[Span], Float64]:
@@ -147,7 +156,7 @@ class RowsSource:
             raise BacktestError(
                 f"--scores: expected a file with one series, got {len(self.rows.device)} devices; nothing was run"
             )
-        run = Backtest(kind, self.rows, entries=self.entries)
+        run = Backtest(kind, self.rows, entries=self.entries, changes=self.changes)
         tap = Tap(run)
         spans = alerts_of(run.findings(lambda done: progress(done, len(self.rows))))
         return spans, tap.scores(self.loaded.table.time_us, spans)
@@ -185,7 +194,18 @@ def store_source(
     made = sorted_rows(device, np.concatenate(rows), np.concatenate(times), np.concatenate(values))
     known = [replace(one, registered_us=max(one.registered_us, int(made.time_us[0]))) for one in entries]
     notes = ["the store holds readings by their own time: what came too late to be judged is judged here"]
-    return RowsSource("store", kind, made, Stamp(zone, naive=False), known, notes)
+    return RowsSource(
+        "store", kind, made, Stamp(zone, naive=False), known, notes, changes=todays_changes(settings)
+    )
+
+
+def todays_changes(settings: Settings) -> list[Change]:
+    """What people changed in the rules and holds now, as if it always had."""
+    database = open_database(settings)
+    try:
+        return as_of(ThresholdBook(database, load_kinds()).changes(), time.time_ns() // 1000)
+    finally:
+        database.dispose()
 
 
 @contextmanager
@@ -238,6 +258,7 @@ class JournalSource:
     name: str = "journal"
     readings: int = 0
     notes: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
     def spans(self, kind: Kind, progress: Progress) -> list[Span]:
         """See `Source.spans`. The journal is read from its beginning: both runs of a comparison start alike."""
@@ -256,6 +277,7 @@ class JournalSource:
                 settings=self.settings.engine,
                 to_us=self.end_us,
                 rules=self.settings.topics.all(),
+                changes=self.changes,
                 progress=lambda offset: progress(offset - start, end - start),
             )
             mine = alerts_of(one for one in stated if one.kind == kind.name)
@@ -281,4 +303,5 @@ def journal_source(
     devices = [one.id for one in _entries(settings, kind)]
     if not devices:
         raise BacktestError(f"registry: expected devices of {kind.name}, got none; nothing was run")
-    return JournalSource(settings, kind, start, end, Stamp(zone, naive=False), devices)
+    changes = todays_changes(settings)
+    return JournalSource(settings, kind, start, end, Stamp(zone, naive=False), devices, changes=changes)

@@ -53,6 +53,7 @@ class Condition:
     `told_us`: (n,) last raise or update.
     """
 
+    FIXED: ClassVar[frozenset[str]] = frozenset()
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {  # name -> type, value of a device not heard of
         "phase": ("uint8", IDLE),
         "since_us": ("int64", UNSET),

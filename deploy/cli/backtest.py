@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import ConfigOption, settings_from
+from deploy.cli.options import ConfigOption, moment, settings_from
+from deploy.cli.progress import progress_bar
 from devices.errors import UndercityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from deploy.backtest_sources import Source
     from devices.spec import Kind
     from processors.backtest.series import Asked
@@ -77,8 +75,8 @@ def backtest(
         quantity=quantity,
         named=dict(_pair(text) for text in map_ or []),
         detector=(detector or [""])[0] if kind == "generic" else "",
-        from_us=_moment(from_, "--from", timezone),
-        to_us=_moment(to, "--to", timezone),
+        from_us=moment(from_, "--from", timezone),
+        to_us=moment(to, "--to", timezone),
     )
     declared = _kind(kind)
     if scores is not None and (file is None or store):
@@ -93,7 +91,7 @@ def backtest(
         verdicts=None if file is not None else _verdicts(config),
         scores=scores is not None,
     )
-    found = work.backtest(source, wanted, _bar)
+    found = work.backtest(source, wanted, progress_bar)
     if alerts is not None:
         write_alerts(alerts, found.newest.spans, source.stamp)
     if scores is not None:
@@ -139,7 +137,7 @@ def _source(config: Path | None, kind: Kind | None, file: Path | None, asked: As
     if not store:
         return sources.journal_source(settings, kind, (asked.from_us, asked.to_us), zone)
     span = (asked.from_us or 0, asked.to_us or 4_102_444_800_000_000)
-    with _bar("reading the store") as progress:
+    with progress_bar("reading the store") as progress:
         return sources.store_source(settings, kind, span, zone, progress)
 
 
@@ -151,49 +149,8 @@ def _verdicts(config: Path | None) -> dict[str, bool] | None:
     return VerdictBook(open_existing(settings_from(config).database_url)).newest() or None
 
 
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """How far `title` is: a bar on a terminal, a line for each quarter elsewhere; on standard error."""
-    import sys  # noqa: PLC0415
-
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with Progress(console=console, transient=True) as progress:
-            task = progress.add_task(title)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
-        return
-    told = [0]
-
-    def tell(done: int, total: int) -> None:
-        quarter = 4 * done // max(total, 1)
-        if quarter > told[0]:
-            told[0] = quarter
-            print(f"{title}: {25 * quarter} %", file=sys.stderr)
-
-    yield tell
-
-
 def _pair(text: str) -> tuple[str, str]:
     column, equals, quantity = text.rpartition("=")
     if not equals or not column.strip() or not quantity.strip():
         raise UndercityError(f"--map: expected COLUMN=QUANTITY, got {text!r:.60}; nothing was run")
     return column.strip(), quantity.strip()
-
-
-def _moment(text: str, option: str, zone: str) -> int | None:
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UndercityError(
-            f"{option}: expected a time such as 2026-01-05T08:00:00Z, got {text!r:.60}; nothing was run"
-        ) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

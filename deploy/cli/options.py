@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from devices.errors import UndercityError
+
 if TYPE_CHECKING:
     from deploy.settings import Settings
 
@@ -30,3 +32,20 @@ def settings_from(config: Path | None, *, role: str = "") -> Settings:
     settings = load(config)
     configure(settings.logs, role=role)
     return settings
+
+
+def moment(text: str, option: str, zone: str, *, done: str = "nothing was run") -> int | None:
+    """`text` as UTC microseconds, None where it is empty; a time without an offset is one of `zone`."""
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UndercityError(
+            f"{option}: expected a time such as 2026-01-05T08:00:00Z, got {text!r:.60}; {done}"
+        ) from None
+    found = found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))
+    return (found - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -94,6 +94,7 @@ class Detector(Protocol):
 
     PARAMS: ClassVar[Mapping[str, float]]  # every parameter with its default; units in the name
     STATE: tuple[str, ...]  # names of the state arrays, in snapshot order
+    FIXED: ClassVar[frozenset[str]]  # parameters that neither differ between devices nor change
     BECAUSE: ClassVar[Text]  # one sentence, fields as in `processors.evidence.sentence`
     params: Parameters  # as they are now, for each device
 

@@ -39,6 +39,7 @@ class Cusum(Condition):
         "clear_s": 0.0,
         "accept_s": 86400.0,
     }
+    FIXED: ClassVar[frozenset[str]] = frozenset({"direction", "learn"})
     BECAUSE: ClassVar[Text] = Text(
         "{what}自{since}起持续偏离惯常的{expected}，现为{observed}",
         "{what} has kept away from its usual {expected} since {since}; it is {observed} now",

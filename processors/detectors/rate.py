@@ -29,6 +29,7 @@ class Rate(Condition):
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {"per_s": nan, "direction": 0.0, "clear_s": 600.0, "least_s": 0.0}
+    FIXED: ClassVar[frozenset[str]] = frozenset({"direction"})
     BECAUSE: ClassVar[Text] = Text(
         "{what}从{expected}变到{observed}，快于可信的变化（最多到{limit}）",
         "{what} went from {expected} to {observed}, faster than believable (at most to {limit})",

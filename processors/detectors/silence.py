@@ -31,6 +31,7 @@ class Silence:
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {"periods": 3.0, "min_s": 0.0}
+    FIXED: ClassVar[frozenset[str]] = frozenset()
     BECAUSE: ClassVar[Text] = Text(
         "自{since}起没有任何数据，已{lasted}，允许的间隔为{limit}",
         "nothing has come since {since}, for {lasted}; {limit} are allowed",

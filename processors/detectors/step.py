@@ -39,6 +39,7 @@ class StepChange(Condition):
         "clear_s": 0.0,
         "accept_s": 86400.0,
     }
+    FIXED: ClassVar[frozenset[str]] = frozenset({"direction"})
     BECAUSE: ClassVar[Text] = Text(
         "{what}从{expected}突变到{observed}并保持，超过允许变化（界限{limit}）",
         "{what} went from {expected} to {observed} at once and stayed there, beyond {limit}",

@@ -7,7 +7,7 @@ why.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -86,8 +86,7 @@ def use_of(kinds: Mapping[str, Kind], kind: str, rule: str, param: str) -> Use:
 def changeable(use: Use) -> set[str]:
     """The parameters of a rule that may differ between devices and change while it runs."""
     detector = load()[use.detector]
-    fixed: frozenset[str] = getattr(detector, "FIXED", frozenset())
-    return set(detector.PARAMS) - fixed
+    return set(detector.PARAMS) - detector.FIXED
 
 
 def check(use: Use, changes: Iterable[Change]) -> None:
@@ -100,6 +99,15 @@ def edges(changes: Iterable[Change]) -> list[int]:
     moments = {change.effective_us for change in changes if change.effective_us < change.end_us}
     moments |= {change.end_us for change in changes if change.effective_us < change.end_us}
     return sorted(moments - {FOREVER})
+
+
+def as_of(changes: Iterable[Change], at_us: int) -> list[Change]:
+    """What holds at `at_us`, as if it had always held and always would: today's rules, for looking at the past."""
+    return [
+        replace(change, effective_us=0, until_us=FOREVER, withdrawn_us=FOREVER)
+        for change in changes
+        if change.holds(at_us)
+    ]
 
 
 def values(changes: Sequence[Change], param: str, declared: float, fleet: KindFleet, at_us: int) -> Float64:
