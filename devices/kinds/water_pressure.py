@@ -93,6 +93,15 @@ KIND: Final = Kind(
             title=Text("夜间压力持续走低，疑似漏损", "Pressure at night sinks, a leak is likely"),
             version=2,
         ),
+        # A centimetre of head beside what the zone's other sensors let expect: below that a sensor's own drift begins.
+        Use(
+            rule="leak_area",
+            detector="area",
+            quantity=PRESSURE,
+            params={"least": 0.1},
+            severity=Severity.MEDIUM,
+            title=Text("分区出现新漏点，疑似漏损", "A new leak in the zone is likely"),
+        ),
         # Four swings of 3 m within an hour; one valve or pump makes one.
         Use(
             rule="transient",
