@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from math import nan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,3 +271,9 @@ def test_alerts_do_not_flap_at_the_edge_of_the_limit():
     values[400:, 0] += 1.6
     rows = raised(feed(joint(follow=1e9), values))
     assert all(later - earlier > 30 for earlier, later in pairwise(rows))
+
+
+def test_the_manual_names_every_parameter_with_its_default():
+    page = (Path(__file__).parents[2] / "deploy/docs/detection/joint.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|", page, re.MULTILINE)
+    assert {name: float(text) for name, text in rows} == dict(Joint.PARAMS)
