@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from dashboards.console.app import create_app
 from dashboards.console.ports import DeviceFacts, ReadingsReader, Vitals
 from deploy.clock import Clock
+from deploy.preview import previewed
 from deploy.settings import Settings
 from deploy.status import read_all
 from deploy.storelink import StoreClient, store_socket
@@ -23,7 +24,11 @@ from devices.registry import Device, Site
 from devices.spec import Kind
 from ingest.timeseries.ports import History, Latest, TimeSeriesStore
 from processors.alerts.book import AlertBook
+from processors.backtest.preview import Preview
+from processors.errors import ThresholdError
 from processors.presence import PresenceBook
+from processors.thresholds.book import ThresholdBook
+from processors.thresholds.change import Change
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine as Database
@@ -42,7 +47,27 @@ def console_app(settings: Settings, database: Database) -> Starlette:
         settings.console,
         Clock(settings.clock),
         acknowledger=book,
+        thresholds=Thresholds(settings, database),
     )
+
+
+class Thresholds(ThresholdBook):
+    """The book of thresholds, with a look at what a change would have done; one such look at a time."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(database, load_kinds(), now=Clock(settings.clock))
+        self._settings = settings
+        self._looking = threading.Lock()
+
+    def preview(self, change: Change, days: float) -> Preview:
+        """See `deploy.preview`; ThresholdError while another look is under way."""
+        draft = self.drafted(change)
+        if not self._looking.acquire(blocking=False):
+            raise ThresholdError("preview: expected to be the only one, another is under way; try again soon")
+        try:
+            return previewed(self._settings, draft, days, now=Clock(self._settings.clock))
+        finally:
+            self._looking.release()
 
 
 def _reader(settings: Settings) -> TimeSeriesStore | StoreClient:

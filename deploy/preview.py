@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from deploy.backtest import Bar
@@ -16,24 +16,10 @@ from deploy.backtest_sources import JournalSource, journal_source
 from deploy.settings import Settings
 from devices.kinds import load as load_kinds
 from processors.backtest.compare import compare, device_months
-from processors.backtest.run import Span
+from processors.backtest.preview import Preview
 from processors.thresholds.change import FOREVER, Change
 
 _DAY_US = 86_400_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """Alerts of the changed rule in the last days. `months`: device-months looked at."""
-
-    change: Change
-    start_us: int
-    end_us: int
-    before: int
-    after: int
-    gained: list[Span]
-    lost: list[Span]
-    months: float
 
 
 def previewed(

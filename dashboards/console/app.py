@@ -5,7 +5,8 @@ From: the ports (`ports.py`), which deploy wires to the real stores. To: browser
     GET  /                     overview           GET /events       live updates
     GET  /devices/{device}     one device         GET /api/latest   newest values
     GET  /alerts/{alert}       one alert          GET /api/history  one quantity's course
-    POST /alerts/{alert}/acknowledge              GET /api/alerts   alerts with evidence
+    GET  /rules, POST /rules   thresholds         GET /api/alerts   alerts with evidence
+    POST /alerts/{alert}/acknowledge, /rules/{number}/withdraw
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from starlette.types import Scope
 
 from dashboards.console.feed import Feed
 from dashboards.console.page import FOLDER, Console, refusal
-from dashboards.console.ports import Acknowledger, AlertsReader, Health, ReadingsReader, RegistryView
+from dashboards.console.ports import Acknowledger, AlertsReader, Health, ReadingsReader, RegistryView, Thresholds
 from dashboards.console.security import Guard
 from dashboards.console.settings import ConsoleSettings
 from dashboards.console.text import both
-from dashboards.console.views import alert, api, device, events, overview
+from dashboards.console.views import alert, api, device, events, overview, rules
 from dashboards.errors import BadRequest
 from devices.errors import UndercityError
 
@@ -45,9 +46,14 @@ def create_app(
     now: Callable[[], int],
     *,
     acknowledger: Acknowledger | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Starlette:
-    """The console over these sources; `now` is UTC microseconds. Without `acknowledger` nothing can be changed."""
-    console = Console(Feed(readings, alerts, registry, health, settings, now), settings, acknowledger)
+    """The console over these sources; `now` is UTC microseconds.
+
+    Without `acknowledger` no alert can be acknowledged, without `thresholds` no rule be looked at or changed.
+    """
+    feed = Feed(readings, alerts, registry, health, settings, now)
+    console = Console(feed, settings, acknowledger, thresholds)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -64,6 +70,9 @@ def create_app(
             Route("/devices/{device}", device.device),
             Route("/alerts/{alert}", alert.alert),
             Route("/alerts/{alert}/acknowledge", alert.acknowledge, methods=["POST"]),
+            Route("/rules", rules.rules),
+            Route("/rules", rules.change, methods=["POST"]),
+            Route("/rules/{number:int}/withdraw", rules.withdraw, methods=["POST"]),
             Route("/events", events.events),
             Route("/api/latest", api.latest),
             Route("/api/history", api.history),

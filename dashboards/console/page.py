@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from dashboards.console.feed import AlertsNow, Feed
 from dashboards.console.live import Hub
 from dashboards.console.params import bad
-from dashboards.console.ports import Acknowledger
+from dashboards.console.ports import Acknowledger, Thresholds
 from dashboards.console.settings import LANGUAGES, ConsoleSettings
 from dashboards.console.shown import Shown, reason, rule_title, sign
 from dashboards.console.text import Words
@@ -50,10 +50,17 @@ class AlertRow:
 class Console:
     """The parts one console is made of; `app.state.console`."""
 
-    def __init__(self, feed: Feed, settings: ConsoleSettings, acknowledger: Acknowledger | None) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        settings: ConsoleSettings,
+        acknowledger: Acknowledger | None,
+        thresholds: Thresholds | None = None,
+    ) -> None:
         self.feed = feed
         self.settings = settings
         self.acknowledger = acknowledger
+        self.thresholds = thresholds
         self.zone = ZoneInfo(settings.time_zone)
         self.shown = {language: Shown(Words(language), self.zone) for language in LANGUAGES}
         self._templates = jinja2.Environment(
@@ -139,6 +146,7 @@ async def page(request: Request, template: str, *, status: int = 200, **values: 
         template,
         shown,
         stale=stale,
+        has_rules=console.thresholds is not None,
         server_ms=console.feed.now() // 1000,
         script_words=msgspec.json.encode(shown.words.script()).decode(),
         other_url=str(request.url.include_query_params(lang=other).replace(scheme="", netloc="")),

@@ -14,6 +14,8 @@ from devices.fleet import Fleet
 from devices.spec import Kind
 from ingest.timeseries.ports import History, Latest
 from processors.alerts.alert import Alert, Change
+from processors.backtest.preview import Preview
+from processors.thresholds.change import Change as Threshold
 
 
 class AlertsReader(Protocol):
@@ -49,6 +51,26 @@ class Acknowledger(Protocol):
 
     def acknowledge(self, alert: str, person: str, at_us: int) -> Alert:
         """Record that `person` has seen `alert`; repeating it changes nothing; UndercityError when refused."""
+        ...
+
+
+class Thresholds(Protocol):
+    """Where the rules' thresholds are changed; UndercityError when refused."""
+
+    def changes(self) -> Sequence[Threshold]:
+        """Every change that was ever made, oldest first."""
+        ...
+
+    def add(self, change: Threshold) -> Threshold:
+        """Write `change` down; it begins a little later."""
+        ...
+
+    def withdraw(self, number: int, author: str) -> Threshold:
+        """Take a change back; repeating it changes nothing."""
+        ...
+
+    def preview(self, change: Threshold, days: float) -> Preview:
+        """What `change` would have done to the last `days`; may take long, one at a time."""
         ...
 
 

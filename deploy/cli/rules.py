@@ -14,8 +14,8 @@ from devices.errors import UndercityError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploy.preview import Preview
     from deploy.settings import Settings
+    from processors.backtest.preview import Preview
     from processors.thresholds.book import ThresholdBook
     from processors.thresholds.change import Change
 

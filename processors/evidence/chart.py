@@ -41,24 +41,40 @@ class _Scale(NamedTuple):
 
 def svg(finding: Finding, kind: Kind | None, *, zh: bool) -> str:
     """The chart of `finding` as one SVG element; empty where the finding carries none."""
-    chart = finding.evidence.chart
+    return draw(finding.device, finding.rule, micros(finding.onset), finding.evidence, kind, zh=zh)
+
+
+def draw(device: str, rule: str, onset_us: int, evidence: Evidence, kind: Kind | None, *, zh: bool) -> str:
+    """The chart in `evidence` about `rule` of `device`, as `svg`; every text in it is escaped."""
+    chart = evidence.chart
     if chart is None or not chart.seconds:
         return ""
-    return _Drawing(finding, chart, kind, zh=zh).svg()
+    return _Drawing(device, rule, onset_us, evidence, chart, kind, zh=zh).svg()
 
 
 class _Drawing:
-    def __init__(self, finding: Finding, chart: Chart, kind: Kind | None, *, zh: bool) -> None:
-        self._finding, self._chart, self._kind, self._zh = finding, chart, kind, zh
+    def __init__(
+        self,
+        device: str,
+        rule: str,
+        onset_us: int,
+        evidence: Evidence,
+        chart: Chart,
+        kind: Kind | None,
+        *,
+        zh: bool,
+    ) -> None:
+        self._device, self._rule, self._evidence = device, rule, evidence
+        self._chart, self._kind, self._zh = chart, kind, zh
+        self._at_us = micros(evidence.window[1])
+        self._begun_s = (onset_us - self._at_us) / 1e6
         self._parts: list[str] = []
         begin, end = min(chart.seconds[0], self._onset_s()), 0.0
         # One point alone still needs a width.
         self._x = _Scale(min(begin, end - 1.0), end, _LEFT, WIDTH - _LEFT - _RIGHT)
 
     def _onset_s(self) -> float:
-        seconds = (micros(self._finding.onset) - micros(self._finding.at)) / 1e6
-        oldest = self._chart.seconds[0]
-        return max(seconds, oldest)
+        return max(self._begun_s, self._chart.seconds[0])
 
     def svg(self) -> str:
         y = float(_TOP)
@@ -69,7 +85,7 @@ class _Drawing:
             y += size + _GAP
         height = round(y - _GAP + _BOTTOM)
         self._times(height)
-        label = escape(self._finding.evidence.why.get("zh" if self._zh else "en", self._finding.rule))
+        label = escape(self._evidence.why.get("zh" if self._zh else "en", self._rule))
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
             f'role="img" font-family="sans-serif" font-size="11"><title>{label}</title>'
@@ -77,14 +93,14 @@ class _Drawing:
         )
 
     def _title(self) -> None:
-        title = self._finding.rule
+        title = self._rule
         use = next((use for use in self._kind.detectors if use.rule == title), None) if self._kind else None
         if use is not None:
             title = use.title.zh if self._zh else use.title.en
-        self._text(_LEFT, 16, f"{self._finding.device}  {title}", size=13)
+        self._text(_LEFT, 16, f"{self._device}  {title}", size=13)
 
     def _strip(self, number: int, top: float, size: float) -> None:
-        line, chart, evidence = self._chart.lines[number], self._chart, self._finding.evidence
+        line, chart, evidence = self._chart.lines[number], self._chart, self._evidence
         against = _against(chart, evidence) if number == 0 else {}
         shown = [*line.values, *(value for values in against.values() for value in values)]
         scale = _scale(shown, top, size)
@@ -151,7 +167,7 @@ class _Drawing:
         zh, span = self._zh, -self._x.low
         ago = f"{lasted(span, zh=zh)}前" if zh else f"{lasted(span, zh=zh)} before"
         self._text(_LEFT, height - 10, ago, colour=_INK)
-        moment = local(micros(self._finding.at))
+        moment = local(self._at_us)
         self._text(WIDTH - _RIGHT, height - 10, f"{self._pick(_DECIDED)} {moment}", colour=_INK, anchor="end")
 
     def _name(self, quantity: str, unit: str) -> str:

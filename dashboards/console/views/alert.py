@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from dashboards.console.forms import name_of, posted
 from dashboards.console.page import console_of, page, shown_of
-from dashboards.console.params import Query, bad
-from dashboards.console.security import same_origin
+from dashboards.console.params import Query
 from dashboards.console.shown import DASH, Shown, find_rule, measured
 from dashboards.console.text import both
 from dashboards.errors import BadRequest
-from devices.spec import Kind, Text
+from devices.spec import Kind
 from processors.alerts.alert import Alert, Change
 from processors.alerts.states import UNSEEN
 from processors.errors import AlertError
-
-_NAME_MAX = 40
-_BODY_MAX = 2_000
+from processors.evidence.chart import draw
 
 
 async def alert(request: Request) -> Response:
@@ -41,6 +37,8 @@ async def alert(request: Request) -> Response:
         times=_times(found, shown),
         course=[_step(change, shown) for change in await console.feed.call(console.feed.book.history, found.id)],
         chart=_chart(found, kind),
+        why=found.evidence.why.get(shown.words.language, ""),
+        drawing=_drawing(found, kind, shown),
         can_acknowledge=console.acknowledger is not None and found.state in UNSEEN,
     )
 
@@ -50,28 +48,13 @@ async def acknowledge(request: Request) -> Response:
     console = console_of(request)
     if console.acknowledger is None:
         raise BadRequest(both("error_path", path=request.url.path), 404)
-    if not same_origin(request.headers):
-        raise BadRequest(both("error_origin"), 403)
+    by = name_of(await posted(request))
     found = await _known(request)
-    by = await _name(request)
     try:
         await console.feed.call(console.acknowledger.acknowledge, found.id, by, console.feed.now())
     except AlertError as error:
         raise BadRequest(both("error_refused", why=str(error)), 409) from error
     return RedirectResponse(f"/alerts/{found.id}", 303)
-
-
-async def _name(request: Request) -> str:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _BODY_MAX:
-            raise bad("by", Text(f"至多 {_NAME_MAX} 个字符", f"at most {_NAME_MAX} characters"), "")
-    fields = parse_qs(body.decode("utf-8", "replace"))
-    by = " ".join(fields.get("by", [""])[0].split())
-    if not 1 <= len(by) <= _NAME_MAX or not by.isprintable():
-        raise bad("by", Text(f" 1 至 {_NAME_MAX} 个字符", f"1 to {_NAME_MAX} characters"), by)
-    return by
 
 
 async def _known(request: Request) -> Alert:
@@ -104,6 +87,12 @@ def _evidence(found: Alert, kind: Kind | None, shown: Shown) -> list[tuple[str, 
         ("window", " – ".join(shown.iso(edge) for edge in evidence.window)),
         ("rule_inputs", ", ".join(f"{name} = {value:g}" for name, value in sorted(params.items())) or DASH),
     ]
+
+
+def _drawing(found: Alert, kind: Kind | None, shown: Shown) -> str:
+    """What the rule saw when it decided, as SVG that is safe to put into a page; empty where nothing was kept."""
+    zh = shown.words.language == "zh"
+    return draw(found.device, found.rule, found.onset_us, found.evidence, kind, zh=zh)
 
 
 _QUALITIES = frozenset({"good", "suspect", "maintenance", "bad", "missing"})
