@@ -28,6 +28,7 @@ from processors.leaks.sensors import DAY, RING, SPANS, Seen, Sensors
 _EVENTS: Final = 4  # changes of a zone known at a time
 _SURE: Final = 0.2  # a pattern is known to a fifth of its size: less beside it is no second leak
 _SHADOW: Final = 0.1  # the same for two weeks and more, while what is normal is changing
+_STILL: Final = 0.5  # of three days' mean, this must be there in the last day: else it is over already
 _OVER: Final = 0.3  # a leak is over when this share of its largest effect is left
 _ALIKE: Final = 0.6  # two patterns are of one leak when their cosine is above this, opposite when below minus this
 _GROWN: Final = 2.0  # times as large as told: worth telling again
@@ -54,11 +55,15 @@ _SHARED: Final[Mapping[str, Column]] = {  # the zone's own, the same in each of 
 
 
 class _Odd(NamedTuple):
-    """What noise does not explain: `rest` (s,) in units of the sensor's steadiness over `span` hours."""
+    """What noise does not explain: `rest` (s,) in units of the sensor's steadiness over `span` hours.
+
+    `day`: (s,) the same of the last day alone.
+    """
 
     score: float
     span: int
     rest: Float64
+    day: Float64
 
 
 class Area(Sensors):
@@ -142,6 +147,7 @@ class Area(Sensors):
         known = self._known(seen, steady, but)
         dark = self._shadow(seen, but)
         best: _Odd | None = None
+        day, _ = self._beside(seen, DAY, known, steady)
         for span in SPANS:
             rest, explained = self._beside(seen, span, known, steady)
             free = int(seen.there[:, SPANS.index(span)].sum()) - seen.usual.modes.shape[1] - known.shape[1]
@@ -149,7 +155,7 @@ class Area(Sensors):
                 continue
             score = excess(rest, free)
             if best is None or score > best.score:
-                best = _Odd(score, span, rest)
+                best = _Odd(score, span, rest, day)
         return best
 
     def _shadow(self, seen: Seen, but: int) -> float:
@@ -191,11 +197,13 @@ class Area(Sensors):
         """Whether `odd` is a fall that matters, and no more of a leak that is told and not over."""
         lead, first = int(seen.rows[0]), int(np.argmin(odd.rest))
         row = int(seen.rows[first])
-        drop = -odd.rest[first] * np.sqrt(self.unsteady[row] / odd.span) * seen.usual.sigma[first]
+        unit = np.sqrt(self.unsteady[row]) * seen.usual.sigma[first]
+        drop, today = -odd.rest[first] * unit / np.sqrt(odd.span), -odd.day[first] * unit / np.sqrt(DAY)
         return (
             odd.score > self.params.at("limit", lead)
             and falls(odd.rest)
             and bool(drop >= self.params.at("least", lead))
+            and bool(today >= _STILL * drop)
             and not self._is_told(seen, row)
         )
 
@@ -327,7 +335,7 @@ class Area(Sensors):
             self._set("event", lead, event, _OTHER)
             self._set("began", lead, event, hours - DAY)
             return found
-        if size > _GROWN * self.size[lead, event]:
+        if size > _GROWN * self.size[lead, event] > 0.0:
             self._reshape(seen, event)
             self._measure(seen, event, told=True)
             return self._tell(Phase.UPDATE, seen, event)

@@ -154,10 +154,9 @@ class Hours:
         return found
 
     def _part(self, device: Int64, time_us: Int64, now_us: Int64, value: Float64) -> list[Hits]:
-        leads = np.unique(self._lead[device])
         found: list[Hits] = []
-        for lead in leads[self.due_us[leads] <= now_us[0]]:
-            found += self._due(int(lead), int(now_us[0]))
+        for lead in np.unique(self._lead[device]).tolist():
+            found += self._due(lead, int(now_us[0]))
         hour = time_us // HOUR_US
         end = (hour + 1) * HOUR_US
         rows = np.flatnonzero((now_us <= end + self._wait_us) & (time_us <= now_us))
@@ -185,16 +184,15 @@ class Hours:
     def expire(self, device: Int64, now_us: Int64) -> list[Hits]:
         """Judge the hours of the zones led by `device` (m,) that are due at `now_us` (m,)."""
         found: list[Hits] = []
-        for lead, now in zip(device.tolist(), now_us.tolist(), strict=True):
-            found += self._due(lead, now)
+        for row, now in zip(device.tolist(), now_us.tolist(), strict=True):
+            self.due_us[row] = NEVER  # where rows changed while we were away, this is not the first one any more
+            if self._lead[row] >= 0:
+                found += self._due(int(self._lead[row]), now)
         return found
 
     def _due(self, lead: int, now_us: int) -> list[Hits]:
         found: list[Hits] = []
-        rows = self._members.get(lead)
-        if rows is None:
-            self.due_us[lead] = NEVER
-            return found
+        rows = self._members[lead]
         while (due := self._next_due(rows)) <= now_us:
             hour = (due - self._late_us) // HOUR_US - 1
             mine = self.held[rows, hour & 1] == hour
