@@ -24,6 +24,7 @@ from processors.thresholds.change import Change
 
 _FOREVER_S: Final = 1e12  # 30,000 years: no pause in the data is ours
 _SEGMENT_ROWS: Final = 4096
+_ZONE: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,10 @@ def only(kind: Kind, rules: Collection[str]) -> Kind:
 
 
 def made_up(kind: Kind, rows: Rows) -> list[Entry]:
-    """A device for each id of `rows`: registered at its first row, reporting at the median pace of its rows."""
+    """A device for each id of `rows`: registered at its first row, reporting at the median pace of its rows.
+
+    All are in one zone: who puts sensors into one file means that they belong together.
+    """
     order = np.lexsort((rows.time_us, rows.row))
     place, at = rows.row[order], rows.time_us[order]
     edges = np.searchsorted(place, np.arange(len(rows.device) + 1))
@@ -145,7 +149,9 @@ def made_up(kind: Kind, rows: Rows) -> list[Entry]:
     for index, device in enumerate(rows.device):
         times = at[edges[index] : edges[index + 1]]
         first = int(times[0]) if len(times) else np.iinfo(np.int64).max
-        made.append(Entry(device, kind.name, cadence_s=_pace_s(times), registered_us=first))
+        made.append(
+            Entry(device, kind.name, cadence_s=_pace_s(times), registered_us=first, settings={"zone": _ZONE})
+        )
     return made
 
 

@@ -10,6 +10,7 @@ import pytest
 from devices.kinds import load
 from processors.backtest.run import Backtest, Rows, alerts_of, findings, made_up, rows_of
 from processors.engines.local import EngineSettings
+from processors.engines.rules import zones
 from processors.errors import BacktestError
 
 PRESSURE = load()["water_pressure"]
@@ -95,3 +96,9 @@ def test_another_parameter_of_a_rule_changes_what_it_says():
     calm = tuple(replace(use, params={**use.params, "low": 100.0}) if use.rule == "pressure_low" else use
                  for use in PRESSURE.detectors)  # fmt: skip
     assert alerts_of(findings(replace(PRESSURE, detectors=calm), rows, rules=["pressure_low"])) == []
+
+
+def test_the_devices_of_one_file_are_one_zone():
+    rows = rows_of(PRESSURE, series([300.0] * 3))
+    fleet = Backtest(PRESSURE, rows).fleet.kinds["water_pressure"]
+    assert zones(fleet).tolist() == [0, 0]
