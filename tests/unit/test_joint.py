@@ -22,6 +22,7 @@ from processors.detectors.joint import MOST, Joint
 from processors.engines.rules import KindRules
 from processors.errors import RuleError
 from processors.findings import Phase
+from tests.yardsticks import skab
 
 S = 1_000_000
 LEARN = 200
@@ -170,6 +171,20 @@ def test_a_quantity_that_stopped_coming_is_left_out_and_the_others_are_still_wat
     assert 600 < raised(feed(joint(beside=2), values))[0] < 615
 
 
+def test_a_quantity_that_comes_back_as_it_was_raises_nothing():
+    values = noise(900, 1.0, 1.0)
+    values[300:600, 1] = nan
+    assert raised(feed(joint(smooth=80), values)) == []
+
+
+def test_after_a_clock_set_back_what_was_heard_before_is_not_taken_for_new():
+    made = joint()
+    feed(made, noise(50, 1.0, 1.0), from_s=1000)
+    made.forget(np.array([0]))
+    feed(made, np.array([[1.0, nan], [1.0, nan], [1.0, 0.5], [1.0, nan]]))
+    assert made.count[0] == 50 + 2
+
+
 def test_rows_with_a_quantity_missing_are_not_learned_from():
     made = joint()
     values = noise(LEARN, 1.0, 1.0)
@@ -277,3 +292,17 @@ def test_the_manual_names_every_parameter_with_its_default():
     page = (Path(__file__).parents[2] / "deploy/docs/detection/joint.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|", page, re.MULTILINE)
     assert {name: float(text) for name, text in rows} == dict(Joint.PARAMS)
+
+
+def test_the_yardstick_pools_the_rows_of_all_files_after_their_learning():
+    def bed(faulty: int, rows: int) -> skab.Experiment:
+        fault = np.arange(rows) >= rows - faulty
+        return skab.Experiment("bed", ["flow"], np.arange(rows), np.zeros((rows, 1)), fault)
+
+    beds = [bed(20, 500), bed(60, 500)]
+    found = [bed(10, 500).fault, bed(70, 500).fault]
+    for one in found:
+        one[: skab.LEARN] = True  # what is said while it learns does not count
+    # 80 + 40 healthy rows, 10 of them alarmed; 20 + 60 faulty ones, 10 of them missed.
+    assert skab.rates(beds, found) == pytest.approx((100 * 10 / 120, 100 * 10 / 80))
+    assert abs(skab.by_chance(beds, [np.arange(500) % 2 == 0] * 2)) < 1
