@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST ?= $(BIN)/pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench fuzz check format lock docs clean
+.PHONY: help setup demo test bench yardsticks fuzz check format lock docs clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,10 @@ bench: setup  ## the whole path beside a C consumer, the codecs, 2,000 loggers (
 	@$(BIN)/python -m tests.benchmarks.hj212_rate
 	@$(BIN)/python -m tests.benchmarks.cjt188_rate
 	@$(BIN)/python -m tests.benchmarks.tcp_loggers
+	@$(BIN)/python -m tests.benchmarks.rules_rate
+
+yardsticks: setup  ## detection on public data and labelled faults, with aims (YARDSTICKS="--data FOLDER --only nab")
+	@$(BIN)/python -m tests.yardsticks $(YARDSTICKS)
 
 fuzz: setup  ## every codec under atheris, ten minutes (FUZZ="60 hj212 mbus" for a minute of two)
 	$(BIN)/uv pip install --quiet "atheris>=3,<4"

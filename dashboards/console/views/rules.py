@@ -104,7 +104,7 @@ async def _shown(request: Request, kind: str, fields: dict[str, str], preview: P
 def _row(use: Use, kind: Kind, changes: list[Change], now_us: int) -> RuleRow:
     declared = {**detectors()[use.detector].PARAMS, **use.params}
     numbers = [
-        (name, f"{declared[name]:g}") for name in sorted(changeable(use)) if declared[name] == declared[name]
+        (name, f"{declared[name]:.10g}") for name in sorted(changeable(use)) if declared[name] == declared[name]
     ]
     return RuleRow(use, numbers, [one for one in of_rule(changes, kind.name, use.rule) if one.holds(now_us)])
 
