@@ -14,7 +14,7 @@ from pathlib import Path
 from deploy.backtest_sources import Progress, RowsSource, Source
 from devices.readings import Float64
 from devices.spec import Kind
-from processors.backtest.compare import Comparison, Set, changed, chosen, compare, device_months, usable
+from processors.backtest.compare import Comparison, Set, affected, changed, chosen, compare, device_months, usable
 from processors.backtest.labels import Judged, Label, Measures, by_verdicts, measure
 from processors.backtest.run import Span
 
@@ -76,7 +76,9 @@ def backtest(source: Source, wanted: Wanted, bar: Bar) -> Report:
     spans, scores = _spans(source, kind, "today's rules", wanted, bar, scored=other is None)
     report = Report(source, wanted, _run(source, kind, spans, wanted), scores=scores)
     if other is not None:
-        spans, report.scores = _spans(source, other, "changed rules", wanted, bar, scored=True)
+        # What is asked for holds everywhere, whatever people set for some devices.
+        free = source.without({(use.rule, c.param) for c in wanted.changes for use in affected(kind, c)})
+        spans, report.scores = _spans(free, other, "changed rules", wanted, bar, scored=True)
         report.after = _run(source, other, spans, wanted)
         report.comparison = compare(report.today.spans, spans)
     return report

@@ -16,6 +16,7 @@ from deploy.backtest_output import share, written
 from deploy.backtest_sources import Stamp
 from deploy.backtest_timeline import ROWS_MAX, Bar, bars, timeline
 from devices.spec import Kind, Text
+from processors.backtest.compare import affected
 from processors.backtest.run import Span
 from processors.evidence.chart import svg
 from processors.evidence.sentence import lasted
@@ -124,7 +125,7 @@ def _figures(run: Run, title: Text) -> Figures:
 def _change(report: Report, place: int) -> tuple[str, str, str]:
     """(rule.parameter, before, after) of a change asked for."""
     change = report.wanted.changes[place]
-    uses = [use for use in report.today.kind.detectors if change.rule in (use.rule, use.detector)]
+    uses = affected(report.today.kind, change)
     before = ", ".join(
         sorted({f"{use.params[change.param]:g}" if change.param in use.params else "-" for use in uses})
     )

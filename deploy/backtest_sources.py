@@ -7,7 +7,7 @@ the pace of their own times; the journal gives deliveries, replayed as they came
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -111,6 +111,10 @@ class Source(Protocol):
         """The alerts that the rules of `kind` raise."""
         ...
 
+    def without(self, params: Collection[tuple[str, str]]) -> Source:
+        """The same readings, as if nobody had ever changed `params`: pairs of rule and parameter."""
+        ...
+
 
 @dataclass(slots=True)
 class RowsSource:
@@ -149,6 +153,10 @@ class RowsSource:
         """See `Source.spans`."""
         run = Backtest(kind, self.rows, entries=self.entries, changes=self.changes)
         return alerts_of(run.findings(lambda done: progress(done, len(self.rows))))
+
+    def without(self, params: Collection[tuple[str, str]]) -> RowsSource:
+        """See `Source.without`."""
+        return replace(self, changes=_besides(self.changes, params))
 
     def scored(self, kind: Kind, progress: Progress) -> tuple[list[Span], Float64]:
         """The alerts, and a score for each row of the file; BacktestError for more than one device."""
@@ -282,6 +290,14 @@ class JournalSource:
             )
             mine = alerts_of(one for one in stated if one.kind == kind.name)
         return [span for span in mine if span.raised_us >= self.start_us]
+
+    def without(self, params: Collection[tuple[str, str]]) -> JournalSource:
+        """See `Source.without`."""
+        return replace(self, changes=_besides(self.changes, params))
+
+
+def _besides(changes: list[Change], params: Collection[tuple[str, str]]) -> list[Change]:
+    return [one for one in changes if (one.rule, one.param) not in params]
 
 
 def journal_source(

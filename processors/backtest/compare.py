@@ -65,6 +65,11 @@ def changed(kind: Kind, changes: Sequence[Set]) -> Kind:
     return replace(kind, detectors=tuple(uses))
 
 
+def affected(kind: Kind, change: Set) -> list[Use]:
+    """The rules of `kind` that `change` names."""
+    return [kind.detectors[place] for place in _places(kind, change.rule, "--set")]
+
+
 def chosen(kind: Kind, names: Collection[str]) -> Kind:
     """`kind` with only the rules of these names, or of these detectors; BacktestError for a name of neither."""
     if not names:

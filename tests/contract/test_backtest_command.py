@@ -23,6 +23,8 @@ from devices.readings import Batch, Quality
 from devices.registry import Device
 from ingest.journal import TICK, Delivery, Journal
 from processors.alerts.book import AlertBook
+from processors.thresholds.book import ThresholdBook
+from processors.thresholds.change import Change, Scope
 from tests.support.desk import Done
 from tests.support.system import System
 
@@ -321,6 +323,27 @@ def test_crews_verdicts_are_counted(city: System) -> None:
         " true, Crew ",
         " false, Crew",
     ]
+
+
+def test_what_people_changed_is_todays_rule_and_a_change_asked_for_stands_above_it(city: System) -> None:
+    database = open_database(city.settings)
+    book = ThresholdBook(database, kinds(), now=lambda: START_US)
+    book.add(
+        Change(
+            kind="water_pressure",
+            rule="pressure_low",
+            param="low",
+            value=50.0,
+            scope=Scope.DEVICE,
+            target="WP-1",
+            effective_us=START_US,
+            author="Li",
+        )
+    )
+    database.dispose()
+    for source in ((), ("--store",)):
+        assert "today's rules: 0 alerts, 0 per device-month" in judge(city, *source).lines
+        assert "gained 1, lost 0" in judge(city, *source, "--set", "pressure_low.low=140").lines
 
 
 @pytest.mark.parametrize(
