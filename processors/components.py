@@ -23,6 +23,7 @@ from devices.readings import Float64
 _UNSURE: Final = 0.5  # correlations of block changes up to this arise by chance: 40 blocks scatter by 0.16
 _WANDER_MOST: Final = 0.9
 _DEAD: Final = 1e-12  # share of the mean square that is rounding, not variance
+_LEAST: Final = 1e-200  # smaller variances cannot be divided by
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def weights(rows: Sums, blocks: Sums, moves: Float64, share: float) -> Float64:
     is left in the smoothed value that will be judged. A quantity that never moved has no weight.
     """
     spread, between = rows.covariance(), blocks.covariance()
-    live = np.flatnonzero(np.diag(spread) > _DEAD * np.diag(rows.cross) / rows.count)
+    live = np.flatnonzero(np.diag(spread) > np.maximum(_DEAD * np.diag(rows.cross) / rows.count, _LEAST))
     found = np.zeros_like(spread)
     if len(live):
         inner = np.ix_(live, live)

@@ -214,6 +214,16 @@ def test_the_last_value_of_a_slow_quantity_counts_for_fresh_s():
         assert made.count[0] == learned
 
 
+@pytest.mark.parametrize("size", [1e99, 1e-99, 1e-150])
+def test_numbers_of_any_size_give_numbers(size):
+    made = joint()
+    values = size * noise(LEARN + 20, 1.0, 0.5)
+    values[LEARN:] *= 0.1
+    feed(made, values)
+    assert made.count[0] == LEARN
+    assert all(np.isfinite(array).all() for array in snapshot(made).values())
+
+
 def test_the_score_is_from_one_half_on_exactly_while_it_is_raised():
     made = joint(clear_s=20)
     values = noise(900, 1.0, 1.0)
