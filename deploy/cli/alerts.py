@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,9 +105,10 @@ def show(
     alert: Annotated[str, typer.Argument(help="Its id.")],
     config: ConfigOption = None,
     *,
+    svg: Annotated[Path | None, typer.Option(help="Draw what the rule saw into this file, too.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one alert: what was seen against what limit, and everything that happened to it."""
+    """Show one alert: why, what was seen against what limit, and everything that happened to it."""
     from processors.errors import AlertError  # noqa: PLC0415
 
     book, local = _open(config)
@@ -117,9 +119,17 @@ def show(
         _print_json([found])
         return
     evidence = found.evidence
+    if svg is not None:
+        _draw(found, svg)
     print(
         f"{_SHAPES.get(found.severity, found.severity)}  {found.device} ({found.kind})  {found.rule} v{found.version}"
     )
+    for language in ("zh", "en"):
+        if language in evidence.why:
+            print(f"why       {evidence.why[language]}")
+    if evidence.place:
+        radius = "" if evidence.radius_m is None else f", within about {evidence.radius_m:.0f} m of the first"
+        print(f"nearest   {' '.join(evidence.place)}{radius}")
     print(f"state     {found.state}")
     print(f"since     {local(found.onset_us)}, decided {local(found.raised_us)}")
     if found.cleared_us is not None:
@@ -135,6 +145,20 @@ def show(
     print_table(("when", "step", "then", "by", "note"), rows)
     for one in _verdicts(config).of(alert):
         print(f"verdict   {'true' if one.true else 'false'}, {one.by}, {local(one.at_us)}  {one.note}".rstrip())
+
+
+def _draw(found: Alert, path: Path) -> None:
+    from devices.errors import UndercityError  # noqa: PLC0415
+    from devices.kinds import load  # noqa: PLC0415
+    from processors.evidence.chart import draw  # noqa: PLC0415
+
+    drawn = draw(found.device, found.rule, found.onset_us, found.evidence, load().get(found.kind), zh=True)
+    if not drawn:
+        raise UndercityError(f"alert {found.id}: it carries no chart; nothing was written")
+    try:
+        path.write_text(drawn, encoding="utf-8")
+    except OSError as error:
+        raise UndercityError(f"--svg {path}: {error.strerror}; nothing was written") from error
 
 
 def ack(

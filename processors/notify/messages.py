@@ -15,6 +15,7 @@ from processors.alerts.alert import micros
 from processors.findings import Finding, Phase
 from processors.notify.settings import Language, Place
 
+_PLACES_SHOWN: Final = 5
 SHORT_MAX: Final = 70  # characters of one SMS with Chinese in it
 _GATEWAY: Final = Text("网关", "gateway")
 _GATEWAY_SILENT: Final = Text("网关失联，其下设备状态未知", "gateway silent, its devices are unknown")
@@ -90,8 +91,10 @@ class _View:
         f = self._finding
         lines = [
             (Text("告警", "Alert"), f"{_pick(self._rule, zh)} [{_pick(self._severity, zh)}]"),
+            (Text("原因", "Why"), f.evidence.why.get("zh" if zh else "en", "")),
             (Text("设备", "Device"), f"{f.device} {_pick(self._label, zh)}"),
             (Text("位置", "Where"), self._where()),
+            (Text("最近的设备", "Nearest"), ("、" if zh else ", ").join(f.evidence.place[:_PLACES_SHOWN])),
             (Text("开始", "Since"), self._time(f.onset)),
         ]
         if f.phase is Phase.CLEAR:

@@ -1,6 +1,7 @@
 """What a value costs in its kind's whole rule set, and how much state a device has.
 
-`python -m tests.benchmarks.rules_rate`. 
+`python -m tests.benchmarks.rules_rate`
+
 Simulated devices of each kind report all their quantities at once, in rounds of 256 and of 4,096; the rules have seen a
 day before the clock runs. One core.
 """
@@ -55,7 +56,7 @@ def measured(kind: Kind, sizes: tuple[int, ...] = (256, 4096)) -> Cost:
             part = _batch(fleet, model, at, i)
             started = time.perf_counter()
             rules.traces.take(part)
-            rules._detect(part, findings)  # noqa: SLF001  what is measured
+            rules._detect(part, findings)  # what is measured
             spent.append((time.perf_counter() - started) / (size * len(kind.quantities)) * 1e6)
         us[size] = float(np.median(spent[_WARM:]))
     assert rules is not None
@@ -88,7 +89,9 @@ def _batch(fleet, model: KindModel, at: int, i: int) -> Batch:  # type: ignore[n
 
 def main() -> None:
     """Print the table."""
-    print("kind             rules  us/value at 256  at 4096  (aim 5)   state B/device/quantity (aim 2048)  trace B")
+    print(
+        "kind             rules  us/value at 256  at 4096  (aim 5)   state B/device/quantity (aim 2048)  trace B"
+    )
     for kind in load().values():
         cost = measured(kind)
         print(

@@ -1,4 +1,4 @@
-"""All yardsticks, each in its own process, one table: python -m tests.yardsticks --data FOLDER [--quick] [--only NAME]."""
+"""All yardsticks in one table: python -m tests.yardsticks --data FOLDER [--quick] [--only NAME]."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def measured(name: str, data: Path | None, quick: bool) -> tuple[list[Row], floa
 def main() -> None:
     """Run and print them."""
     parser = argparse.ArgumentParser(prog="make yardsticks")
-    parser.add_argument("--data", type=Path, help="the folder with the public series; without it those are left out")
+    parser.add_argument(
+        "--data", type=Path, help="the folder with the public series; without it those are left out"
+    )
     parser.add_argument("--quick", action="store_true", help="smaller runs, to see that they work")
     parser.add_argument("--only", choices=names(), action="append", help="this one; may be repeated")
     given = parser.parse_args()
