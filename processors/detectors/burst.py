@@ -31,7 +31,8 @@ _HABIT = 3  # falls of one size that are the network's own doing
 _HABIT_US = 14 * 86_400_000_000
 _BEYOND_HABIT = 1.3  # a habit's next fall is not exactly as large
 _NOTED = 0.6  # of the point's own bound: smaller falls never matter
-_SCATTER_US = 3 * 86_400_000_000  # scatter is that of so many days
+_SAMPLES = 3 * seasonal.SLOTS  # scatter is that of three days
+_MANY = 30_000
 
 
 class Burst(Condition):
@@ -69,7 +70,8 @@ class Burst(Condition):
         "seen_us": ("int64", UNSET),
         "pace": ("float64", 0.0),
         "scatter": ("float64", 0.0),
-        "known_us": ("int64", 0),
+        "wander": ("float64", 0.0),
+        "samples": ("int16", 0),
         "bound": ("float64", nan),
         "dip": ("float64", 0.0),
         "falls": ("float32", 0.0),
@@ -90,7 +92,8 @@ class Burst(Condition):
     seen_us: Int64
     pace: Float64
     scatter: Float64
-    known_us: Int64
+    wander: Float64
+    samples: NDArray[np.int16]
     bound: Float64
     dip: Float64
     falls: NDArray[np.float32]
@@ -128,7 +131,7 @@ class Burst(Condition):
         self.before[device] = before - np.where(calm, fallen * (passed / (passed + window_us)), 0.0)
         self.last[device], self.older[device], self.seen_us[device] = value, last, time_us
         self.count[device] = np.minimum(count + 1, _FULL)
-        self._know(device, fallen, passed, calm & full)
+        self.wander[device] += np.where(calm, np.minimum(np.abs(fallen), bound), 0.0)
         self._note(device, time_us, fallen)
         rows = self.active(device, beyond)
         if not len(rows):
@@ -138,15 +141,27 @@ class Burst(Condition):
         return self._state(step, rows, level[rows], before[rows], onset)
 
     def _turn(self, device: Int64, time_us: Int64, value: Float64, fine: Bool) -> None:
-        """Learn the course of the day; where a half hour begins, take the pace and the bound for it."""
-        turned = seasonal.learn(self, device, time_us, value, fine, 2.0 * self.params.of("least", device))
+        """Where a half hour begins, learn from the one before: the course of the day, the scatter, the bound."""
+        turned = np.flatnonzero(self.half[device] != time_us // seasonal.HALF_US)
+        if len(turned):
+            self._know(device[turned])
+        seasonal.learn(self, device, time_us, value, fine, 2.0 * self.params.of("least", device))
         if len(turned):
             self.pace[device[turned]] = seasonal.pace(self, device[turned], time_us[turned])
             self._bind(device[turned], time_us[turned])
 
+    def _know(self, device: Int64) -> None:
+        """Half an hour of `device` (m,) is over: its mean distance from the level before is one more sample."""
+        device = device[self.half_count[device] > 0]
+        samples, scatter = self.samples[device], self.scatter[device]
+        size = self.wander[device] / self.half_count[device]
+        self.scatter[device] = scatter + (size - scatter) / (np.minimum(samples, _SAMPLES - 1) + 1)
+        self.samples[device] = np.minimum(samples + 1, _MANY)
+        self.wander[device] = 0.0
+
     def _bind(self, device: Int64, time_us: Int64) -> None:
         """Take the bound of `device` (m,) anew."""
-        known = self.known_us[device] >= self.params.us("learn_s", device)
+        known = self.samples[device] >= self.params.of("learn_s", device) * (1e6 / seasonal.HALF_US)
         fallback = self.params.of("change", device)
         recent = time_us[:, np.newaxis] - self.fell_us[device] <= _HABIT_US
         habit = np.where(recent, self.falls[device], 0.0).min(axis=1) * _BEYOND_HABIT
@@ -158,14 +173,6 @@ class Burst(Condition):
             self.params.of("scatters", device) * self.scatter[device], self.params.of("least", device)
         )
         return least
-
-    def _know(self, device: Int64, fallen: Float64, passed: Int64, fine: Bool) -> None:
-        known, scatter = self.known_us[device], self.scatter[device]
-        size = np.minimum(np.abs(fallen), self.bound[device])
-        # No more than one in a thousand readings of a long time, however few the readings were at first.
-        share = passed / (np.minimum(known, _SCATTER_US) + np.maximum(passed, 1))
-        self.scatter[device] = scatter + np.where(fine, (size - scatter) * share, 0.0)
-        self.known_us[device] = np.minimum(known + np.where(fine, passed, 0), 2 * _SCATTER_US)
 
     def _note(self, device: Int64, time_us: Int64, fallen: Float64) -> None:
         """Keep the three largest falls of two weeks, each when it is over."""

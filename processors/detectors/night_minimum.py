@@ -24,9 +24,11 @@ from processors.condition import IDLE, UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step, Window
 from processors.findings import Phase
 
-NIGHTS: Final = 42
+NIGHTS: Final = 28
 _GUARD: Final = 5  # nights before the last two that count for nothing: a leak grows in them
-_FEW: Final = 3  # nights with which a comparison begins
+_FEW: Final = 5  # nights with which a comparison begins
+_LOWEST: Final = 1  # so many nights may have been lower still
+_ENOUGH: Final = 12  # nights that tell how much nights differ; with fewer, twice the margin
 _NONE: Final = -(2**31)
 _DAY_US: Final = 86_400_000_000
 _HOUR_US: Final = 3_600_000_000
@@ -40,12 +42,12 @@ class NightMinimum(Condition):
     Units: `change` in the quantity's unit. The margin is `change`, or `spreads` times the distance between the
     quartiles of those nights if that is more. A night is the mean of the values from `from_h` to `to_h`, local time.
     Clears after two nights within half the margin, or after `accept_s`: the new nights are then learned from scratch.
-    State: the night under way, the one before, and a shift register of 42 nights that stands still while raised.
+    State: the night under way, the one before, and a shift register of 28 nights that stands still while raised.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
         "change": nan,
-        "spreads": 2.0,
+        "spreads": 1.0,
         "from_h": 2.0,
         "to_h": 4.0,
         "accept_s": 30 * 86400.0,
@@ -169,11 +171,13 @@ class NightMinimum(Condition):
         last, each = np.maximum(count - 1, 0), np.arange(len(device))
         low, middle, high = (nights[each, last * quarter // 4] for quarter in (1, 2, 3))
         least, spreads = self.params.of("change", device), self.params.of("spreads", device)
-        margin = np.maximum(spreads * (high - low), least)
+        margin = np.maximum(spreads * (high - low), np.where(count < _ENOUGH, 2.0 * least, least))
         few = count < _FEW
         self.usual[device] = np.where(few, nan, middle)
         self.margin[device] = np.where(few, nan, margin)
-        self.bound[device] = np.where(few, nan, low - margin)
+        # Pumps rest on some nights, a season sinks a little every day: lower than those as well.
+        lowest = nights[:, _LOWEST] - least / 2
+        self.bound[device] = np.where(few, nan, np.minimum(low - margin, lowest))
 
     def _keep(self, device: Int64, level: Float64) -> None:
         self.nights[device, :-1], self.days[device, :-1] = self.nights[device, 1:], self.days[device, 1:]
