@@ -7,7 +7,7 @@ what a name says against the kind is believed, and said to the person.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
@@ -25,6 +25,42 @@ _WORDS: Final = {
     "p": "pressure",
     "batt": "battery",
     "level": "water_level",
+}
+# Other words for a quantity's stem, best first, as data of utilities and public data sets have them.
+_ALSO: Final = {
+    "supply": (
+        "t_sup_prim",
+        "*sup*prim*",
+        "t_sup*",
+        "t_supply*",
+        "supply*",
+        "*supply_temp*",
+        "*供水温度*",
+        "*供温*",
+    ),
+    "return": (
+        "t_ret_prim",
+        "*ret*prim*",
+        "t_ret*",
+        "t_return*",
+        "return*",
+        "*return_temp*",
+        "*回水温度*",
+        "*回温*",
+    ),
+    "ambient": ("t_amb*", "t_out*", "ambient*", "outdoor*", "*室外*"),
+    "outdoor": ("t_amb*", "t_out*", "outdoor*", "ambient*", "*室外*"),
+    "power": ("heat_power", "q_heat", "heat_load", "qizm", "heat", "*热功率*"),
+    "energy": ("heat_energy", "energy*", "*累计热量*"),
+    "flow": ("flow_rate", "volume_flow*", "q", "*瞬时流量*", "*流量*"),
+    "nh3n": ("nh4_n", "nh3_n", "nh4n", "nh4", "nh3", "ammonia*", "*氨氮*"),
+    "cod": ("cod_cr", "codcr", "cod_*", "*cod*"),
+    "tn": ("total_nitrogen", "*总氮*"),
+    "tp": ("total_phosphorus", "*总磷*"),
+    "pressure": ("pressure*", "*压力*"),
+    "tilt": ("tilt_angle", "angle", "*倾角*"),
+    "water_level": ("*water_level*", "*水位*"),
+    "fume": ("oil_fume*", "fume*", "*油烟*"),
 }
 _PREFIXES: Final = {
     "f": "flow", "q": "flow", "flow": "flow", "l": "length", "lvl": "length", "level": "length", "h": "length",
@@ -54,10 +90,11 @@ _PREFERRED: Final = (
 
 
 class Match(NamedTuple):
-    """A column that holds a quantity, in `unit`; empty where the name does not say."""
+    """A column that holds a quantity, in `unit`; empty where the name does not say. `rank`: 0 says it best."""
 
     quantity: Quantity
     unit: str
+    rank: int = 0
 
 
 class Guess(NamedTuple):
@@ -99,35 +136,41 @@ def is_label(name: str) -> bool:
     return plain(name) in _LABELS
 
 
-def value_column(names: Iterable[str]) -> str | None:
-    """The column of a long table's only value, if it is called so."""
-    return named(names, _VALUE_NAMES)
-
-
 def match(kind: Kind, name: str) -> Match | None:
     """The quantity of `kind` that the column `name` holds.
 
-    By the quantity's own name, a name protocols report it under, its label, or its name with another unit:
-    `flow_m3_d` for `flow_ls`.
+    By the quantity's own name, a name protocols report it under, its label, its name with another unit (`flow_m3_d` for
+    `flow_ls`), or another word for it (`t_sup_prim` for `supply_c`).
     """
-    for quantity in kind.quantities:
-        if name == quantity.name or plain(name) == plain(quantity.name):
-            return Match(quantity, quantity.unit)
-    for quantity in kind.quantities:
-        labels = (quantity.label.zh, quantity.label.en)
-        if any(fnmatchcase(name.lower(), one) for one in quantity.reads) or name in labels:
-            return Match(quantity, "")
-    return next((Match(q, unit) for q in kind.quantities for unit in _with_unit(q, plain(name))), None)
+    found = [one for quantity in kind.quantities if (one := _as(quantity, name)) is not None]
+    return min(found, key=lambda one: one.rank) if found else None
 
 
-def _with_unit(quantity: Quantity, name: str) -> Iterable[str]:
-    """The unit that `name` gives to `quantity`, in a list; an empty list when it is another's."""
+def _as(quantity: Quantity, name: str) -> Match | None:
+    """How `name` says `quantity`, if it does."""
+    said = plain(name)
+    if said == plain(quantity.name):
+        return Match(quantity, quantity.unit, 0)
+    labels = (quantity.label.zh, quantity.label.en)
+    if any(fnmatchcase(name.lower(), one.lower()) for one in quantity.reads) or name in labels:
+        return Match(quantity, "", 1)
     stem = plain(quantity.name).rsplit("_", 1)[0]
-    for spelling, unit in _spellings(quantity).items():
-        head = name.removesuffix(f"_{spelling}") if name.endswith(f"_{spelling}") else ""
-        if head and _WORDS.get(head, head) == stem:
-            return [unit]
-    return [""] if _WORDS.get(name, name) == stem else []
+    for head, unit in ((said, ""), *_split(quantity, said)):
+        if _WORDS.get(head, head) == stem:
+            return Match(quantity, unit, 2)
+    for rank, pattern in enumerate(_ALSO.get(stem, ()), start=3):
+        for head, unit in (*_split(quantity, said), (said, "")):
+            if fnmatchcase(head, pattern):
+                return Match(quantity, unit, rank)
+    return None
+
+
+def _split(quantity: Quantity, name: str) -> Iterator[tuple[str, str]]:
+    """`name` without the unit it ends in, and that unit, longest spelling first."""
+    spelled = _spellings(quantity)
+    for spelling in sorted(spelled, key=len, reverse=True):
+        if name.endswith(f"_{spelling}"):
+            yield name.removesuffix(f"_{spelling}"), spelled[spelling]
 
 
 def _spellings(quantity: Quantity) -> dict[str, str]:

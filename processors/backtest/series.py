@@ -128,11 +128,11 @@ def of_kind(sheet: Sheet, kind: Kind) -> list[Series]:
     if sheet.device is not None and (pair := melted(sheet.names)):
         return _melted(sheet, pair, kind)
     found = _matches(sheet.names, kind, sheet.asked.named)
-    if found and not sheet.asked.quantity:
+    if found and not sheet.asked.quantity and not _are_devices(sheet, kind, found):
         return _quantities(sheet, found)
     quantity = _main(sheet, kind)
     if sheet.device is None:
-        return _devices(sheet, quantity)
+        return _devices(sheet, quantity, found)
     only = [name for name in sheet.names if name not in sheet.labels()]
     if len(only) == 1:
         return _quantities(sheet, {only[0]: Match(quantity, "")})
@@ -182,7 +182,7 @@ def _id(text: str) -> str:
 
 
 def _matches(names: Sequence[str], kind: Kind, named: Mapping[str, str]) -> dict[str, Match]:
-    """Columns by the quantity they hold, each quantity once: what the person named first, then the earliest."""
+    """Columns by the quantity they hold, each quantity once: as the person said, then the column that says it best."""
     found: dict[str, Match] = {}
     known = {q.name: q for q in kind.quantities}
     for name, quantity in named.items():
@@ -194,12 +194,20 @@ def _matches(names: Sequence[str], kind: Kind, named: Mapping[str, str]) -> dict
             )
         found[name] = Match(known[quantity], "")
     taken = {one.quantity.name for one in found.values()}
-    for name in names:
-        one = match(kind, name)
-        if name not in found and one is not None and one.quantity.name not in taken:
+    likely = [(name, one) for name in names if name not in found and (one := match(kind, name)) is not None]
+    for name, one in sorted(likely, key=lambda pair: pair[1].rank):
+        if one.quantity.name not in taken:
             found[name] = one
             taken.add(one.quantity.name)
     return found
+
+
+def _are_devices(sheet: Sheet, kind: Kind, found: Mapping[str, Match]) -> bool:
+    """Whether the columns that name no quantity are devices: those that do name one lack what the kind is about."""
+    main = main_quantity(kind)
+    if main is None or sheet.device is not None or sheet.asked.named:
+        return False
+    return main.name not in {one.quantity.name for one in found.values()} and len(sheet.names) > len(found)
 
 
 def _main(sheet: Sheet, kind: Kind) -> Quantity:
@@ -259,10 +267,12 @@ def _melted(sheet: Sheet, pair: tuple[str, str], kind: Kind) -> list[Series]:
     return series
 
 
-def _devices(sheet: Sheet, quantity: Quantity) -> list[Series]:
-    """Each column is a device, and holds `quantity`."""
+def _devices(sheet: Sheet, quantity: Quantity, found: Mapping[str, Match]) -> list[Series]:
+    """Each column is a device, and holds `quantity`; `found`: those that name a quantity, which may be another."""
     names = [name for name in sheet.names if name not in sheet.labels()]
-    other = [] if sheet.asked.columns else [name for name in names if stranger(name, quantity)]
+    strange = {name for name in names if stranger(name, quantity)}
+    strange |= {name for name, one in found.items() if one.quantity.name != quantity.name}
+    other = [] if sheet.asked.columns else [name for name in names if name in strange]
     if len(other) == len(names):
         other = []  # it is how this file calls its devices
     series, text = [], []

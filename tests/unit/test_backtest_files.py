@@ -124,6 +124,22 @@ def test_columns_named_like_quantities_are_one_device_with_their_units(tmp_path)
     assert loaded.rows.values[0, SEWAGE.column("temperature_c")] == 15
 
 
+def test_public_heat_and_sewage_data_are_understood_by_their_own_words(tmp_path):
+    heat = kinds()["heat_meter"]
+    columns = "time,t_amb,t_sup_sec,t_ret_sec,t_sup_prim,t_ret_prim,qizm"
+    loaded = read(tmp_path, f"{columns}\n2026-01-01 12:00,5,40,35,75,41,300\n", heat)
+    values = dict(zip((q.name for q in heat.quantities), loaded.rows.values[0], strict=True))
+    assert (values["supply_c"], values["return_c"], values["power_kw"]) == (75, 41, 300)
+    loaded = read(tmp_path, "time,nh4_n_mg_l,COD\n2026-01-01 12:00,25,300\n", SEWAGE)
+    assert loaded.rows.values[0, SEWAGE.column("nh3n_mgl")] == 25
+
+
+def test_a_column_beside_the_devices_that_names_another_quantity_is_left_out(tmp_path):
+    loaded = read(tmp_path, "time,n1,temperature,n2\n2026-01-01 12:00,300,15,310\n")
+    assert loaded.rows.device == ["n1", "n2"]
+    assert any("temperature" in note for note in loaded.notes)
+
+
 def test_a_column_is_a_quantity_when_the_person_says_so(tmp_path):
     loaded = read(tmp_path, "time,x\n2026-01-01 12:00,30\n", SEWAGE, named={"x": "nh3n_mgl"})
     assert loaded.rows.values[0, SEWAGE.column("nh3n_mgl")] == 30
