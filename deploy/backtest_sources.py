@@ -25,7 +25,7 @@ from devices.codecs import load as load_codecs
 from devices.fleet import Entry, build
 from devices.kinds import load as load_kinds
 from devices.readings import Float64, Int64, Quality
-from devices.spec import Kind
+from devices.spec import Kind, Text
 from ingest.journal import Journal
 from ingest.timeseries.ports import TimeSeriesStore
 from processors.backtest.layout import Loaded, load
@@ -93,7 +93,7 @@ class Source(Protocol):
         ...
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Text]:
         """What the person should know of how it was read."""
         ...
 
@@ -125,7 +125,7 @@ class RowsSource:
     rows: Rows
     stamp: Stamp
     entries: list[Entry] | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[Text] = field(default_factory=list)
     loaded: Loaded | None = None
     changes: list[Change] = field(default_factory=list)
 
@@ -201,7 +201,12 @@ def store_source(
         )
     made = sorted_rows(device, np.concatenate(rows), np.concatenate(times), np.concatenate(values))
     known = [replace(one, registered_us=max(one.registered_us, int(made.time_us[0]))) for one in entries]
-    notes = ["the store holds readings by their own time: what came too late to be judged is judged here"]
+    notes = [
+        Text(
+            "库中读数按自身时间排列，当时迟到而未判断的在此也会判断",
+            "the store holds readings by their own time: what came too late to be judged is judged here",
+        )
+    ]
     return RowsSource(
         "store", kind, made, Stamp(zone, naive=False), known, notes, changes=todays_changes(settings)
     )
@@ -265,7 +270,7 @@ class JournalSource:
     devices: list[str]
     name: str = "journal"
     readings: int = 0
-    notes: list[str] = field(default_factory=list)
+    notes: list[Text] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
 
     def spans(self, kind: Kind, progress: Progress) -> list[Span]:

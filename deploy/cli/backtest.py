@@ -83,7 +83,7 @@ def backtest(
         raise UndercityError("--scores: expected --file with one series, got none; nothing was run")
     source = _source(config, declared, file, asked, store=store)
     for note in source.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {note.en}", file=sys.stderr)
     wanted = work.Wanted(
         detectors=detector or (),
         changes=changes,

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from devices.readings import Int64
+from devices.spec import Text
 from processors.errors import BacktestError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Table:
     columns: pd.DataFrame
     zone: ZoneInfo
     naive: bool
-    notes: list[str] = field(default_factory=list)
+    notes: list[Text] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.time_us)
@@ -86,7 +87,7 @@ def read_table(path: Path, *, time: str = "", zone: str = "Asia/Shanghai") -> Ta
     import pandas as pd  # noqa: PLC0415  heavy
 
     known = zone_of(zone)
-    notes: list[str] = []
+    notes: list[Text] = []
     frame = _frame(path, notes)
     if len(frame.columns) > _COLUMNS_MAX:
         raise _unusable(path, f"at most {_COLUMNS_MAX:,} columns", f"{len(frame.columns):,}")
@@ -99,11 +100,16 @@ def read_table(path: Path, *, time: str = "", zone: str = "Asia/Shanghai") -> Ta
     if (time_us == UNKNOWN).all():
         raise _unusable(path, f"times in column {short(name)}", repr(short(str(frame[name].iloc[0]))))
     if bad := int((time_us == UNKNOWN).sum()):
-        notes.append(f"{bad:,} of {len(time_us):,} rows have no time that can be read: left out")
+        notes.append(
+            Text(
+                f"{len(time_us):,}行中有{bad:,}行时间无法识别，未采用",
+                f"{bad:,} of {len(time_us):,} rows have no time that can be read: left out",
+            )
+        )
     return Table(path, time_us, frame[name], frame.drop(columns=[name]), known, naive, notes)
 
 
-def _frame(path: Path, notes: list[str]) -> pd.DataFrame:
+def _frame(path: Path, notes: list[Text]) -> pd.DataFrame:
     if not path.is_file():
         raise _unusable(path, "a CSV or Parquet file", "a folder" if path.is_dir() else "none")
     size = path.stat().st_size
@@ -135,7 +141,7 @@ def _parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _csv(path: Path, start: bytes, notes: list[str]) -> pd.DataFrame:
+def _csv(path: Path, start: bytes, notes: list[Text]) -> pd.DataFrame:
     if b"\0" in start:
         raise _unusable(path, "CSV text or Parquet", "other binary data")
     for encoding in _ENCODINGS:
@@ -150,7 +156,7 @@ def _csv(path: Path, start: bytes, notes: list[str]) -> pd.DataFrame:
     raise _unusable(path, "text in UTF-8 or GB 18030", "bytes that are neither")
 
 
-def _text(path: Path, start: bytes, encoding: str, notes: list[str]) -> pd.DataFrame:
+def _text(path: Path, start: bytes, encoding: str, notes: list[Text]) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415  heavy
 
     head = start.decode(encoding, errors="strict" if len(start) < _SAMPLE else "ignore")
@@ -164,7 +170,12 @@ def _text(path: Path, start: bytes, encoding: str, notes: list[str]) -> pd.DataF
         frame = pd.read_csv(path, sep=separator, encoding=encoding, nrows=most, low_memory=False, index_col=False,
                             skipinitialspace=True, on_bad_lines="error")  # fmt: skip
     if caught:
-        notes.append("rows hold more cells than the header has names: the cells beyond it are left out")
+        notes.append(
+            Text(
+                "部分行的单元格多于表头，多出的未采用",
+                "rows hold more cells than the header has names: the cells beyond it are left out",
+            )
+        )
     _bounded(path, len(frame), len(frame.columns))
     return frame
 
@@ -224,7 +235,7 @@ def _time_column(path: Path, frame: pd.DataFrame, wanted: str, zone: ZoneInfo) -
     )
 
 
-def times(column: pd.Series[Any], zone: ZoneInfo, name: str, notes: list[str]) -> tuple[Int64, bool]:
+def times(column: pd.Series[Any], zone: ZoneInfo, name: str, notes: list[Text]) -> tuple[Int64, bool]:
     """(n,) UTC microseconds, UNKNOWN where unreadable; and whether the column's times say no offset of their own.
 
     `name`: of the column, which may say what its numbers count. `notes`: what a person should know is added.
@@ -284,7 +295,7 @@ def _utc(column: pd.Series[Any]) -> Int64:
     return _calendar(np.where(missing, UNKNOWN, time_us))
 
 
-def _numbers(value: np.ndarray[Any, np.dtype[np.float64]], name: str, notes: list[str]) -> Int64:
+def _numbers(value: np.ndarray[Any, np.dtype[np.float64]], name: str, notes: list[Text]) -> Int64:
     """Numbers as times since 1970, in the unit that puts them there; or as counted by the column's own name."""
     middle = float(np.nanmedian(np.abs(value))) if np.isfinite(value).any() else 0.0
     for low, factor in ((1e17, 1e-3), (1e14, 1.0), (1e11, 1e3), (1e8, 1e6)):
@@ -292,7 +303,12 @@ def _numbers(value: np.ndarray[Any, np.dtype[np.float64]], name: str, notes: lis
             return _whole(value * factor, 0)
     unit = _plain(name).rsplit("_", 1)[-1]
     if unit in _COUNTED and _plain(name) != unit:
-        notes.append(f"column {short(name)} counts from no date: counted from 2020-01-01")
+        notes.append(
+            Text(
+                f"列{short(name)}没有起始日期，按2020-01-01起算",
+                f"column {short(name)} counts from no date: counted from 2020-01-01",
+            )
+        )
         return _whole(value * _COUNTED[unit], _COUNTED_FROM_US)
     return np.full(len(value), UNKNOWN, dtype=np.int64)
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from devices.readings import Bool, Float64, Int32, Int64
-from devices.spec import Kind, Quantity
+from devices.spec import Kind, Quantity, Text
 from processors.backtest import generic
 from processors.backtest.columns import converted, guess, unit_named
 from processors.backtest.files import UNKNOWN, Table, few, read_table, short
@@ -31,7 +31,7 @@ class Loaded:
     kind: Kind
     rows: Rows
     table: Table
-    notes: list[str]
+    notes: list[Text]
 
 
 def load(path: Path, kind: Kind | None, asked: Asked) -> Loaded:
@@ -53,7 +53,7 @@ def load(path: Path, kind: Kind | None, asked: Asked) -> Loaded:
     return Loaded(kind, _rows(sheet.table, series, kind, asked), sheet.table, sheet.notes)
 
 
-def _to_units(series: Sequence[Series], kind: Kind, asked: Asked, notes: list[str]) -> None:
+def _to_units(series: Sequence[Series], kind: Kind, asked: Asked, notes: list[Text]) -> None:
     """Everything in the kind's units: by what the person says, by the column's name, else by what the numbers fit."""
     first = series[0].quantity if series else ""
     for quantity in kind.quantities:
@@ -68,14 +68,19 @@ def _to_units(series: Sequence[Series], kind: Kind, asked: Asked, notes: list[st
             one.values = converted(one.values, unit, quantity)
 
 
-def _guessed(own: Sequence[Series], quantity: Quantity, notes: list[str]) -> str:
+def _guessed(own: Sequence[Series], quantity: Quantity, notes: list[Text]) -> str:
     found = guess(np.concatenate([one.values[:: max(1, len(one.values) // 20_000)] for one in own]), quantity)
     if found is None:
         return ""
-    others = f" ({' and '.join(found.others)} would as well)" if found.others else ""
+    others = (f"（{'、'.join(found.others)}也符合）", f" ({' and '.join(found.others)} would as well)")
+    zh, en = others if found.others else ("", "")
     notes.append(
-        f"{quantity.name}: most values are implausible in {quantity.unit} and nearly all fit {found.unit}{others}: "
-        f"taken as {found.unit}; --unit says otherwise"
+        Text(
+            f"{quantity.label.zh}：多数数值按{quantity.unit}不合理，几乎全部符合{found.unit}{zh}，"
+            f"按{found.unit}处理；可用--unit指定",
+            f"{quantity.name}: most values are implausible in {quantity.unit} and nearly all fit {found.unit}{en}: "
+            f"taken as {found.unit}; --unit says otherwise",
+        )
     )
     return found.unit
 
@@ -137,8 +142,14 @@ def _together(own: Sequence[Series], time_us: Int64, keep: Bool, kind: Kind) -> 
     return at, values
 
 
-def _tell_repeats(rows: Rows, notes: list[str]) -> None:
+def _tell_repeats(rows: Rows, notes: list[Text]) -> None:
     order = np.lexsort((rows.time_us, rows.row))
     same = (np.diff(rows.time_us[order]) == 0) & (np.diff(rows.row[order]) == 0)
     if same.any():
-        notes.append(f"{int(same.sum()):,} rows repeat a device's time: what they repeat counts once")
+        count = int(same.sum())
+        notes.append(
+            Text(
+                f"有{count:,}行与同一设备的其他行时间相同，重复的只计一次",
+                f"{count:,} rows repeat a device's time: what they repeat counts once",
+            )
+        )

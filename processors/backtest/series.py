@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from devices.readings import Float64, Int64
-from devices.spec import Kind, Quantity
+from devices.spec import Kind, Quantity, Text
 from processors.backtest.columns import Match, device_column, is_label, main_quantity, match, melted, stranger
 from processors.backtest.files import Table, few, short
 from processors.errors import BacktestError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _DEVICES_MAX: Final = 200_000
 _NAME_MAX: Final = 128
+_LABELS: Final = Text("像是标签（可用--columns指定）", "they look like labels (--columns would take them)")
+_TEXT: Final = Text("内容是文字", "they hold text")
+_NO_QUANTITY: Final = Text("列名不是该类设备的量", "they name no quantity of this kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ class Sheet:
         return cls(table, frame, asked, device)
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Text]:
         """What the person should know; to be added to."""
         return self.table.notes
 
@@ -118,8 +121,8 @@ def any_columns(sheet: Sheet) -> tuple[list[Series], list[str]]:
             continue
         names.append(name)
         series += [Series(one, name, numbers if where is None else numbers[where], where) for one, where in parts]
-    _tell(sheet, "they look like labels (--columns would take them)", sorted(labels))
-    _tell(sheet, "they hold text", text)
+    _tell(sheet, _LABELS, sorted(labels))
+    _tell(sheet, _TEXT, text)
     return series, names
 
 
@@ -173,7 +176,12 @@ def _numbers(sheet: Sheet, name: str) -> Float64 | None:
     if bad * 2 >= max(int(filled.sum()), 1):
         return None
     if bad:
-        sheet.notes.append(f"column {short(name)}: {bad:,} cells are no numbers: left out")
+        sheet.notes.append(
+            Text(
+                f"列{short(name)}有{bad:,}个单元格不是数值，未采用",
+                f"column {short(name)}: {bad:,} cells are no numbers: left out",
+            )
+        )
     return numbers
 
 
@@ -237,12 +245,14 @@ def _quantities(sheet: Sheet, found: Mapping[str, Match]) -> list[Series]:
         if numbers is None:
             text.append(name)
             continue
-        sheet.notes.append(f"column {short(name)} is {one.quantity.name}")
+        sheet.notes.append(
+            Text(f"列{short(name)}是{one.quantity.label.zh}", f"column {short(name)} is {one.quantity.name}")
+        )
         for device, where in parts:
             values = numbers if where is None else numbers[where]
             series.append(Series(device, one.quantity.name, values, where, one.unit))
-    _tell(sheet, "they hold text", text)
-    _tell(sheet, "they name no quantity of this kind", [name for name in sheet.names if name not in found])
+    _tell(sheet, _TEXT, text)
+    _tell(sheet, _NO_QUANTITY, [name for name in sheet.names if name not in found])
     return series
 
 
@@ -263,7 +273,7 @@ def _melted(sheet: Sheet, pair: tuple[str, str], kind: Kind) -> list[Series]:
             here = rows[codes[rows] == code]
             if name in found and len(here):
                 series.append(Series(device, found[name].quantity.name, numbers[here], here, found[name].unit))
-    _tell(sheet, "they name no quantity of this kind", [name for name in names if name not in found])
+    _tell(sheet, _NO_QUANTITY, [name for name in names if name not in found])
     return series
 
 
@@ -284,11 +294,18 @@ def _devices(sheet: Sheet, quantity: Quantity, found: Mapping[str, Match]) -> li
             text.append(name)
         else:
             series.append(Series(_id(name), quantity.name, numbers))
-    _tell(sheet, "they hold text", text)
-    _tell(sheet, f"their names say that they are no {quantity.name} (--columns would take them)", other)
+    _tell(sheet, _TEXT, text)
+    _tell(
+        sheet,
+        Text(
+            f"列名表明不是{quantity.label.zh}（可用--columns指定）",
+            f"their names say that they are no {quantity.name} (--columns would take them)",
+        ),
+        other,
+    )
     return series
 
 
-def _tell(sheet: Sheet, why: str, names: Sequence[str]) -> None:
+def _tell(sheet: Sheet, why: Text, names: Sequence[str]) -> None:
     if names:
-        sheet.notes.append(f"left out, as {why}: {few(names)}")
+        sheet.notes.append(Text(f"未采用，{why.zh}：{few(names)}", f"left out, as {why.en}: {few(names)}"))

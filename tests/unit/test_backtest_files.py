@@ -66,13 +66,13 @@ def test_a_time_without_an_offset_is_in_the_zone_asked_for(tmp_path):
 def test_rows_without_a_time_are_left_out_and_said(tmp_path):
     rows = "2026-01-01 12:00,300\n?,301\n2026-01-01 12:05,302\n2026-01-01 12:10,302\n"
     loaded = read(tmp_path, "time,A\n" + rows * 5)
-    assert any("5 of 20 rows have no time" in note for note in loaded.notes)
+    assert any("5 of 20 rows have no time" in note.en for note in loaded.notes)
 
 
 def test_times_that_count_from_no_date_are_counted_from_one_and_said(tmp_path):
     loaded = read(tmp_path, "time_d,cod_mg_l\n0,300\n0.5,301\n", SEWAGE)
     assert np.diff(loaded.rows.time_us).tolist() == [43_200_000_000]
-    assert any("counted from 2020-01-01" in note for note in loaded.notes)
+    assert any("counted from 2020-01-01" in note.en for note in loaded.notes)
 
 
 def test_unsorted_rows_come_in_order_of_time(tmp_path):
@@ -114,7 +114,7 @@ def test_long_files_may_name_the_quantity_in_a_column(tmp_path):
     cod, flow = SEWAGE.column("cod_mgl"), SEWAGE.column("flow_ls")
     assert loaded.rows.values[:, cod].tolist() == [300, 301]
     assert loaded.rows.values[0, flow] == 50
-    assert any("colour" in note for note in loaded.notes)
+    assert any("colour" in note.en for note in loaded.notes)
 
 
 def test_columns_named_like_quantities_are_one_device_with_their_units(tmp_path):
@@ -137,7 +137,7 @@ def test_public_heat_and_sewage_data_are_understood_by_their_own_words(tmp_path)
 def test_a_column_beside_the_devices_that_names_another_quantity_is_left_out(tmp_path):
     loaded = read(tmp_path, "time,n1,temperature,n2\n2026-01-01 12:00,300,15,310\n")
     assert loaded.rows.device == ["n1", "n2"]
-    assert any("temperature" in note for note in loaded.notes)
+    assert any("temperature" in note.en for note in loaded.notes)
 
 
 def test_a_column_is_a_quantity_when_the_person_says_so(tmp_path):
@@ -152,7 +152,7 @@ def test_several_quantities_and_no_name_that_fits_are_refused_with_what_to_do(tm
 def test_columns_whose_prefix_names_another_dimension_are_left_out_and_said(tmp_path):
     loaded = read(tmp_path, "time,n1,F_p227,L_T1\n2026-01-01 12:00,300,70,3.5\n")
     assert loaded.rows.device == ["n1"]
-    assert any("F_p227, L_T1" in note for note in loaded.notes)
+    assert any("F_p227, L_T1" in note.en for note in loaded.notes)
 
 
 def test_columns_asked_for_are_taken_whatever_they_are_called(tmp_path):
@@ -166,8 +166,8 @@ def test_a_column_of_text_is_left_out_and_bad_cells_too(tmp_path):
     )
     assert loaded.rows.device == ["A"]
     assert loaded.rows.values[:, 0].tolist() == [300, 301]
-    assert any("column A: 1 cells are no numbers" in note for note in loaded.notes)
-    assert any("hold text: B" in note for note in loaded.notes)
+    assert any("column A: 1 cells are no numbers" in note.en for note in loaded.notes)
+    assert any("hold text: B" in note.en for note in loaded.notes)
 
 
 def test_labels_are_no_quantities_of_a_generic_kind(tmp_path):
@@ -178,13 +178,13 @@ def test_labels_are_no_quantities_of_a_generic_kind(tmp_path):
 
 def test_a_repeated_time_is_said(tmp_path):
     loaded = read(tmp_path, "time,A\n2026-01-01 12:00,300\n2026-01-01 12:00,301\n")
-    assert any("1 rows repeat" in note for note in loaded.notes)
+    assert any("1 rows repeat" in note.en for note in loaded.notes)
 
 
 def test_cells_beyond_the_header_are_left_out_and_said(tmp_path):
     loaded = read(tmp_path, "time,A\n2026-01-01 12:00,300,7\n2026-01-01 12:05,301,8\n")
     assert loaded.rows.values[:, 0].tolist() == [300, 301]
-    assert any("beyond" in note for note in loaded.notes)
+    assert any("beyond" in note.en for note in loaded.notes)
 
 
 def test_only_the_span_asked_for_is_read(tmp_path):
@@ -218,7 +218,7 @@ def test_the_unit_a_person_names_is_converted(tmp_path):
 def test_metres_of_water_are_recognised_and_said(tmp_path):
     loaded = read(tmp_path, "time,A\n2026-01-01 12:00,28\n2026-01-01 12:05,45\n2026-01-01 12:10,57\n")
     assert loaded.rows.values[0, 0] == pytest.approx(274.6, abs=0.1)
-    assert any("taken as mH2O" in note for note in loaded.notes)
+    assert any("taken as mH2O" in note.en for note in loaded.notes)
 
 
 def test_a_few_values_out_of_range_do_not_change_the_unit():
