@@ -206,9 +206,9 @@ KIND: Final = Kind(
             Fault(
                 name="slow_leak",
                 label=Text("暗漏逐日加重", "Hidden leak grows"),
-                effects=(Effect("pressure_kpa", Change.RAMP, -0.2),),
+                effects=(Effect("pressure_kpa", Change.RAMP, -0.25),),
                 rules=("leak",),
-                duration_s=12 * 86400.0,
+                duration_s=14 * 86400.0,
             ),
             Fault(
                 name="transients",

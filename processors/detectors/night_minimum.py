@@ -47,7 +47,7 @@ class NightMinimum(Condition):
 
     PARAMS: ClassVar[Mapping[str, float]] = {
         "change": nan,
-        "spreads": 1.0,
+        "spreads": 2.0,
         "from_h": 2.0,
         "to_h": 4.0,
         "accept_s": 30 * 86400.0,
