@@ -46,6 +46,23 @@ RULES = {
     "cycle_stuck": {"hold_s": 120, "tolerance": 1, "least_s": 60, "learn": 2},
     "analyser_drift": {"learn_days": 1, "least_slots": 1},
     "dilution": {"low": 3, "learn_days": 1, "dry_days": 1},
+    "raised_return": {
+        "limit": 1,
+        "learn_h": 3,
+        "least_supply": -50,
+        "hold_s": 60,
+        "clear_s": 60,
+        "smooth_h": 0.05,
+    },
+    "low_dt": {"limit": 0.1, "learn_h": 3, "least_supply": -50, "hold_s": 60, "clear_s": 60, "smooth_h": 0.05},
+    "reversed_sensors": {"more": 1, "hold_s": 60, "clear_s": 60},
+    "no_flow_demand": {"low": 2, "hot": 0, "hold_s": 60, "alone_s": 120, "clear_s": 60},
+    "cold_supply": {"low": 2, "hold_s": 60, "clear_s": 60},
+    "heat_balance": {"limit": 0.1, "least_k": 0.1, "ready_h": 0, "hold_s": 60, "clear_s": 60},
+    "register": {"kwh": 1, "least": 0.01, "window_h": 0.02, "fall": 2},
+    "frozen": {"hold_s": 60, "tolerance": 1},
+    "missing": {"learn": 2},
+    "time_jump": {"jump_s": 1, "learn": 2, "hold_s": 60},
 }
 SIMPLE = ("limit", "cusum", "step", "flatline", "rate")  # of one quantity, without a long memory
 # How many quantities a detector reads beside its own; the property tests make them up from value and time.
@@ -60,6 +77,15 @@ BESIDE: dict[str, int] = {
     "dilution": 1,
     "linked": 1,
     "session_drift": 2,
+    "raised_return": 3,
+    "low_dt": 3,
+    "reversed_sensors": 3,
+    "no_flow_demand": 3,
+    "cold_supply": 2,
+    "heat_balance": 3,
+    "register": 4,
+    "frozen": 4,
+    "missing": 4,
 }
 
 

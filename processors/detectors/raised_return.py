@@ -1,0 +1,35 @@
+"""A return that comes back warmer than supply and load explain.
+
+From: the return temperature, beside it supply, power and flow. To: hits whose expected value is the circuit's own
+course and whose observed value is the return smoothed over the time with heat. A raised return at the same supply and
+load means that heat is not taken out: a bypass, a valve that does not close, a fouled exchanger, a short circuit. A
+cold day raises supply, load and return together and is no fault. Source: the return as the key figure of substation
+faults, Gadd and Werner 2015, Applied Energy 157:51-59; the course as in `processors.return_course`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from devices.readings import Float64, Int64
+from devices.spec import Text
+from processors.detectors import Detector
+from processors.return_watch import ReturnWatch
+
+
+class RaisedReturn(ReturnWatch):
+    """As `ReturnWatch`; `limit` in kelvins."""
+
+    PARAMS: ClassVar[Mapping[str, float]] = {**ReturnWatch.COMMON, "limit": 3.0}
+    BECAUSE: ClassVar[Text] = Text(
+        "{what}{observed}，按供水温度和负荷应为{expected}，已持续{lasted}",
+        "{what} is {observed}; supply and load explain {expected}; for {lasted}",
+    )
+
+    def relative(self, device: Int64, supply: Float64, expected: Float64) -> Float64 | float:  # noqa: ARG002
+        """Kelvins as they are."""
+        return 1.0
+
+
+DETECTOR: Final[type[Detector]] = RaisedReturn
