@@ -37,7 +37,7 @@ def written(path: Path) -> Iterator[TextIO]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise BacktestError(
-            f"{path}: expected a folder that can be written to: {error.strerror}; nothing was run"
+            f"{path}: expected a folder that can be written to, got: {error.strerror}; nothing was written"
         ) from error
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
