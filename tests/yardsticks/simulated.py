@@ -18,7 +18,7 @@ from devices.kinds import kitchen_exhaust, manhole_cover
 from devices.simulator.faults import Labelled
 from devices.spec import Kind, Use
 from processors.backtest.run import Span, alerts_of, findings
-from tests.yardsticks.cityfaults import DAY_US, START_US, ids, labels, rows
+from processors.backtest.simulated import DAY_US, START_US, ids, labels, rows
 from tests.yardsticks.table import Row, main
 
 SEEDS: Final = (11, 12, 13)
@@ -231,7 +231,7 @@ def _span(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
 
 
-def run(data: Path | None, quick: bool = False) -> list[Row]:  # noqa: ARG001  the simulator needs no data
+def run(data: Path | None, quick: bool = False) -> list[Row]:
     """The table's rows."""
     return [row for plan in plans(quick) for row in measure(plan, SEEDS[:1] if quick else SEEDS)]
 

@@ -1,6 +1,6 @@
 """Devices of one kind with labelled faults, as rows: what the simulator's city would report, without the wire.
 
-From: a kind and a seed. To: `tests.yardsticks.simulated`. A fault starts whenever its device is at work, after some
+From: a kind and a seed. To: the yardsticks, the demo's slow faults, the manual's charts. A fault starts whenever its device is at work, after some
 days of health; each device has one. Harmless ones are labelled too, with no rules.
 """
 
@@ -34,7 +34,7 @@ def labels(
     kind: Kind, faults: Sequence[Fault], names: Sequence[str], *, days: float, healthy_days: float, seed: int
 ) -> list[Labelled]:
     """One fault a device, the faults in turn, each where all of it fits, or as early as it may."""
-    chance = random.Random(f"{seed}|{kind.name}|labels")
+    chance = random.Random(f"{seed}|{kind.name}|labels")  # noqa: S311  seeded on purpose
     model = KindModel(kind, seed=seed, start_us=START_US)
     found = []
     for place, device in enumerate(names):
@@ -83,9 +83,7 @@ def _reports(
     """Device rows and times: the regular pace, and in its place the reports that an event causes."""
     period = int(kind.cadence_s * 1e6)
     phase = (uniform(keys(seed, 11, np.arange(count, dtype=np.int64))) * min(period, 6e7)).astype(np.int64)
-    if (
-        period > 60_000_000
-    ):  # spread over the period by whole minutes: devices report in groups, as behind gateways
+    if period > 60_000_000:  # by whole minutes: devices report in groups, as behind gateways
         phase += (np.arange(count, dtype=np.int64) % 6) * (period // 6)
     phase //= 1_000_000
     phase *= 1_000_000
