@@ -24,6 +24,8 @@ FAULTS = [
     for kind in KINDS.values()
     for fault in kind.simulate.faults
 ]
+# What takes weeks to be seen needs weeks of health before it too: that is measured by the yardsticks.
+SOON = [param for param in FAULTS if faulty.needed_s(*param.values, param.values[0].cadence_s) <= 2 * 86_400]
 each_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
@@ -102,7 +104,7 @@ def test_healthy_devices_raise_nothing_for_twelve_hours(kind: Kind) -> None:
     assert observed(kind, 12.0, devices=8) == []
 
 
-@pytest.mark.parametrize(("kind", "fault"), FAULTS)
+@pytest.mark.parametrize(("kind", "fault"), SOON)
 def test_a_fault_is_seen_by_its_rules_and_by_no_other(kind: Kind, fault: Fault) -> None:
     hours = (FAULT_AT_US - START_US) / 3.6e9 + faulty.needed_s(kind, fault, kind.cadence_s) / 3600
     raised = {finding.rule for finding in observed(kind, hours, fault=fault) if finding.phase is Phase.RAISE}
