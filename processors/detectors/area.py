@@ -30,6 +30,8 @@ _SURE: Final = 0.2  # a pattern is known to a fifth of its size: less beside it 
 _SHADOW: Final = 0.1  # the same for two weeks and more, while what is normal is changing
 _STILL: Final = 0.5  # of three days' mean, this must be there in the last day: else it is over already
 _OVER: Final = 0.3  # a leak is over when this share of its largest effect is left
+_CLEARER: Final = 1.4  # times as long: of two leaks at right angles, the cosine is below `_SAME` by then
+_SAME: Final = 0.8
 _ALIKE: Final = 0.6  # two patterns are of one leak when their cosine is above this, opposite when below minus this
 _GROWN: Final = 2.0  # times as large as told: worth telling again
 _PLACES: Final = 5
@@ -300,7 +302,8 @@ class Area(Sensors):
         rest, _ = self._beside(seen, DAY, self._known(seen, np.ones(len(seen.rows)), event))
         length = np.sqrt(rest @ rest)
         shape = self.weight[seen.rows, event] * seen.usual.sigma
-        if length > self.clearness[seen.rows[0], event] and rest @ shape > _ALIKE * length:
+        # The same leak, grown: another one nearby would turn the pattern, and must not slip into it hour by hour.
+        if length > _CLEARER * self.clearness[seen.rows[0], event] and rest @ shape > _SAME * length:
             self._shape(seen, event, rest)
 
     def _level(self, seen: Seen, new: int) -> None:
