@@ -22,6 +22,7 @@ from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
 from processors.poses import between, gravity, tells
 
+_HALF: Final = 0.5  # of a swing left: what comes now is another beginning
 _READINGS: Final = 12.0  # a device that reports seldom is given so many readings' time
 
 
@@ -92,7 +93,7 @@ class Rocking(Condition):
         swung &= ~handled
         before = self.count[device] * np.maximum(1.0 - passed, 0.0)
         count = np.where(handled, 0.0, before + swung).astype(np.float32)
-        fresh = swung & (before < 1.0)
+        fresh = swung & (before < _HALF)
         self.last[device], self.whole[device], self.seen_us[device] = now, whole, time_us
         self.count[device] = count
         self.first_us[device] = np.where(fresh, time_us, self.first_us[device])
