@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from deploy.backtest_sources import Progress, RowsSource, Source
 from devices.readings import Float64
@@ -51,7 +50,10 @@ class Run:
 
 @dataclass(slots=True)
 class Report:
-    """What a backtest found. `after` and `comparison`: None where nothing was to be changed."""
+    """What a backtest found. `after` and `comparison`: None where nothing was to be changed.
+
+    `lost`: what crews said of the alerts that the change would have cost; None without verdicts.
+    """
 
     source: Source
     wanted: Wanted
@@ -59,7 +61,7 @@ class Report:
     after: Run | None = None
     comparison: Comparison | None = None
     scores: Float64 | None = None
-    outputs: list[Path] = field(default_factory=list)
+    lost: Judged | None = None
 
     @property
     def newest(self) -> Run:
@@ -79,8 +81,9 @@ def backtest(source: Source, wanted: Wanted, bar: Bar) -> Report:
         # What is asked for holds everywhere, whatever people set for some devices.
         free = source.without({(use.rule, c.param) for c in wanted.changes for use in affected(kind, c)})
         spans, report.scores = _spans(free, other, "changed rules", wanted, bar, scored=True)
-        report.after = _run(source, other, spans, wanted)
-        report.comparison = compare(report.today.spans, spans)
+        found = report.comparison = compare(report.today.spans, spans)
+        report.after = _run(source, other, spans, _inherited(wanted, found))
+        report.lost = None if wanted.verdicts is None else by_verdicts(found.lost, wanted.verdicts)
     return report
 
 
@@ -91,6 +94,15 @@ def _spans(
         if wanted.scores and scored and isinstance(source, RowsSource):
             return source.scored(kind, progress)
         return source.spans(kind, progress), None
+
+
+def _inherited(wanted: Wanted, found: Comparison) -> Wanted:
+    """A verdict on an alert holds for what the change makes of it, which may begin at another time."""
+    if wanted.verdicts is None:
+        return wanted
+    pairs = [(before.finding.id, after.finding.id) for before, after in found.kept]
+    more = {new: wanted.verdicts[old] for old, new in pairs if old in wanted.verdicts}
+    return replace(wanted, verdicts={**wanted.verdicts, **more})
 
 
 def _run(source: Source, kind: Kind, spans: list[Span], wanted: Wanted) -> Run:

@@ -114,6 +114,8 @@ def figures(report: Report) -> list[str]:
     if report.after is not None and report.comparison is not None:
         lines += measures(report.after, "changed rules")
         lines.append(f"gained {len(report.comparison.gained)}, lost {len(report.comparison.lost)}")
+        if report.lost is not None:
+            lines.append(f"  of those lost, crews had found {report.lost.true} true and {report.lost.false} false")
     return lines
 
 

@@ -318,6 +318,11 @@ def test_crews_verdicts_are_counted(city: System) -> None:
     for answer in ("true", "false"):
         assert undercity("alerts", "verdict", alert, answer, "--by", "Crew 3", "--config", city.config).code == 0
     assert "  against verdicts: precision 0.00, 0 true, 1 false, 0 without a verdict" in judge(city).lines
+    later = judge(city, "--set", "pressure_low.hold_s=1200").lines
+    assert later.count("  against verdicts: precision 0.00, 0 true, 1 false, 0 without a verdict") == 2
+    assert (
+        "  of those lost, crews had found 0 true and 1 false" in judge(city, "--set", "pressure_low.low=50").lines
+    )
     shown = undercity("alerts", "show", alert, "--config", city.config).lines
     assert [line.split("  ")[-1][:12] for line in shown if line.startswith("verdict")] == [
         " true, Crew ",

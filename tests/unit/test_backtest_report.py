@@ -118,3 +118,21 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["out.csv"]
     with pytest.raises(BacktestError, match="nothing was written"), written(tmp_path / "no" / "out.csv"):
         pass
+
+
+def test_a_verdict_holds_for_the_same_alert_with_another_onset():
+    times = START_US + np.arange(60, dtype=np.int64) * 300 * S
+    falling = np.concatenate([300 - 5.0 * np.arange(40), np.full(20, 300.0)])
+    rows = rows_of(PRESSURE, {"A": (times, falling)})
+    source = RowsSource("x", PRESSURE, rows, Stamp(ZONE, naive=False))
+
+    def run(*changes: str, **verdicts: bool) -> Report:
+        wanted = Wanted(detectors=["pressure_low"], changes=[parsed(one) for one in changes], verdicts=verdicts)
+        return backtest(source, wanted, lambda _: nullcontext(lambda *_: None))
+
+    (alert,) = run().today.spans
+    later = run("pressure_low.low=120", **{alert.finding.id: True})
+    assert later.after
+    assert later.after.spans[0].finding.id != alert.finding.id
+    assert later.after.judged == (1, 0)
+    assert run("pressure_low.low=50", **{alert.finding.id: True}).lost == (1, 0)
