@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST ?= $(BIN)/pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench yardsticks fuzz check format lock docs clean
+.PHONY: help setup demo test bench yardsticks fuzz check format lock docs charts clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -48,6 +48,9 @@ format: setup  ## put the code into shape
 
 docs: setup  ## write the generated tables of deploy/docs again
 	$(BIN)/python -m deploy.docs_tables
+
+charts: setup  ## draw the manual's charts again, some minutes
+	$(BIN)/python -m deploy.docs_charts
 
 lock: setup  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.progress import progress_bar
+
 
 def register(app: typer.Typer) -> None:
     """Add `demo`."""
@@ -22,6 +24,10 @@ def demo(
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Devices speak the field's protocols instead of our JSON.")
     ] = False,
+    live_only: Annotated[
+        bool,
+        typer.Option("--live-only", help="Leave out the faults that take weeks, which are judged afterwards."),
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="Keep the files here; a temporary folder otherwise.")] = None,
 ) -> None:
     """Run a simulated city through a real broker, with faults, and score what came of it."""
@@ -31,8 +37,10 @@ def demo(
     from rich.console import Console  # noqa: PLC0415
 
     from deploy.demo.run import report, run  # noqa: PLC0415
+    from deploy.demo.slow import slow_faults  # noqa: PLC0415
     from deploy.demo.start import plan_for  # noqa: PLC0415
     from deploy.durations import seconds  # noqa: PLC0415
+    from devices.kinds import load  # noqa: PLC0415
 
     for_s = seconds(for_, "--for") if for_ else None
     console = Console()
@@ -40,6 +48,10 @@ def demo(
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="undercity-demo-")))
         plan = plan_for(folder, devices=devices, seed=seed, speed=speed, port=port, for_s=for_s, mixed=mixed)
         result = run(plan, for_s, console)
-        report(result, console)
+        slow = None
+        if for_s is not None and not live_only:
+            with progress_bar("faults that take weeks, simulated and judged") as progress:
+                slow = slow_faults(load(), result.live, seed, progress)
+        report(result, console, slow)
     if not result.passed:
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ from rich.table import Table
 from deploy.demo import count
 from deploy.demo.publisher import CityPublisher
 from deploy.demo.score import Delivery, Detection, delivery, detection, percentiles, receipts, together
+from deploy.demo.slow import Slow
 from deploy.demo.system import DemoSystem, Plan
 from devices.simulator.faults import AFTERMATH_S
 from devices.simulator.mixed import spoken
@@ -35,6 +36,7 @@ class Result:
     quarantined: int
     latency_s: list[float] = field(default_factory=list)
     settled: bool = True
+    live: frozenset[tuple[str, str]] = frozenset()  # (kind, fault) of what the city had
 
     @property
     def passed(self) -> bool:
@@ -159,6 +161,7 @@ def _count(system: DemoSystem, publisher: CityPublisher, ended_us: int, *, settl
         quarantined=count.quarantined(system.settings),
         latency_s=latencies,
         settled=settled,
+        live=frozenset((label.kind, label.fault) for label in system.labels if label.start_us < ended_us),
     )
 
 
@@ -175,8 +178,17 @@ def _delivered(system: DemoSystem, publisher: CityPublisher) -> tuple[Delivery, 
     return together(kept, found.delivery), {**publisher.published, **found.at_us}
 
 
-def report(result: Result, console: Console) -> None:
-    """Print the score."""
+def _details(seen: Detection, console: Console) -> None:
+    for name, (hits, total) in seen.by_fault.items():
+        console.print(f"  {name}: {hits} of {total}", highlight=False)
+    for fault in seen.missed:
+        console.print(f"missed: {fault.fault} on {fault.device}", highlight=False)
+    for alert in seen.false:
+        console.print(f"false: {alert.rule} on {alert.device}", highlight=False)
+
+
+def report(result: Result, console: Console, slow: Slow | None = None) -> None:
+    """Print the score; `slow`: of the faults that take weeks."""
     kept, seen = result.delivery, result.detection
     table = Table(title="Score", show_header=False)
     table.add_row("messages acknowledged", f"{result.messages:,}")
@@ -189,12 +201,15 @@ def report(result: Result, console: Console) -> None:
     if both := percentiles(result.latency_s):
         table.add_row("publish to alert, p50 / p99", f"{both[0] * 1000:.0f} ms / {both[1] * 1000:.0f} ms")
     console.print(table)
-    for name, (hits, total) in seen.by_fault.items():
-        console.print(f"  {name}: {hits} of {total}", highlight=False)
-    for fault in seen.missed:
-        console.print(f"missed: {fault.fault} on {fault.device}", highlight=False)
-    for alert in seen.false:
-        console.print(f"false: {alert.rule} on {alert.device}", highlight=False)
+    _details(seen, console)
+    if slow is not None:
+        later = slow.score()
+        console.print(
+            f"faults the city had no time for, in {slow.days:.0f} simulated device-days: {later.detected} of "
+            f"{later.injected} found, {later.harmless} harmless, {len(later.false)} false alerts",
+            highlight=False,
+        )
+        _details(later, console)
     if not result.settled:
         console.print("not everything was stored in time; the journal still has it")
     console.print("nothing was lost" if result.passed else "READINGS WERE LOST OR COUNTED TWICE")
