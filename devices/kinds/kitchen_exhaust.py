@@ -274,7 +274,7 @@ KIND: Final = Kind(
                 label=Text("净化效率衰减", "Purifier fouling"),
                 effects=(Effect("fume_mgm3", Change.GROW, 0.06 / 24),),
                 rules=("efficiency_low", "fume_high"),
-                duration_s=30 * 86400.0,
+                duration_s=22 * 86400.0,
                 seen_after_s=20 * 86400.0,
             ),
             Fault(
@@ -298,7 +298,7 @@ KIND: Final = Kind(
                 label=Text("探头油污漂移", "Probe drifts as it fouls"),
                 effects=(Effect("fume_mgm3", Change.RAMP, 0.006 / 24),),
                 rules=("probe_fouled", "efficiency_low"),
-                duration_s=30 * 86400.0,
+                duration_s=22 * 86400.0,
                 seen_after_s=15 * 86400.0,
             ),
             Fault(

@@ -172,8 +172,9 @@ class SessionDrift(Condition):
         # More work than in the past excuses as much more; less work excuses nothing.
         busy = np.where(worked & (level[:, 1] > 0), np.maximum(work / np.maximum(level[:, 1], 1e-9), 1.0), 1.0)
         ratio = mean / np.maximum(past * (busy if self._sign > 0 else 1.0), 1e-9)
+        total = self._sums(device, step.time_us[rows], ratio, days < self._learn)
+        days = self.days[device]  # none again where it got better
         learning = days < self._learn
-        total = self._sums(device, step.time_us[rows], ratio, learning)
         quiet = (total.max(axis=1) < self.params.of("limit", device) / 2) & (self.phase[device] != RAISED)
         share = np.where(
             learning, 1.0 / (days + 1.0), np.where(quiet, 1.0 / self.params.of("forget", device), 0.0)
