@@ -116,7 +116,10 @@ class Order:
         stale = self._stale(batch, clock, outage)
         if others is not None:
             stale = np.where(others[0][batch.device], self._stale(batch, clock, others[1]), stale)
-        for rows in rounds(batch.device):
+        plain = self._plain(batch, masks, stale)
+        if plain:
+            work.ready(batch)
+        for rows in () if plain else rounds(batch.device):
             clean = self._clean(batch, rows, stale)
             taken = rows[clean]
             device = batch.device[taken]
@@ -136,13 +139,30 @@ class Order:
         ours = (batch.received_us < outage.drained_us) & (batch.time_us >= outage.since_us - lateness)
         return (clock - batch.time_us > lateness) & ~ours
 
+    def _plain(self, batch: Batch, masks: NDArray[np.uint64], stale: Bool) -> bool:
+        """Take a whole segment whose every row is new and next in its device's sequence; False: nothing was taken."""
+        if self.held or not len(batch) or stale.any():
+            return False
+        order = np.argsort(batch.device, kind="stable")
+        device, time_us, seq = batch.device[order], batch.time_us[order], batch.seq[order]
+        change = device[1:] != device[:-1]
+        first, last = np.concatenate(([True], change)), np.concatenate((change, [True]))
+        before = np.concatenate((time_us[:1], time_us[:-1]))
+        before[first] = self.last_time[device[first]]
+        before_seq = np.concatenate((seq[:1], seq[:-1]))
+        before_seq[first] = self.last_seq[device[first]]
+        if not ((time_us > before) & _next(seq, before_seq)).all():
+            return False
+        rows, who = order[last], device[last]
+        self.last_time[who], self.last_seq[who], self.last_mask[who] = time_us[last], seq[last], masks[rows]
+        self.last_lag[who] = batch.received_us[rows] - time_us[last]
+        return True
+
     def _clean(self, batch: Batch, rows: Int64, stale: Bool) -> Bool:
         """Which rows are new and next in sequence: nearly all, and all at once."""
         device, seq = batch.device[rows], batch.seq[rows]
         last_time, last_seq = self.last_time[device], self.last_seq[device]
-        # A counter that fell means that the device restarted; one that leapt means that something is missing.
-        sequence = (seq < 0) | (seq <= last_seq + 1) | ((last_seq < 0) & (seq <= 1))
-        clean: Bool = (batch.time_us[rows] > last_time) & ~stale[rows] & sequence
+        clean: Bool = (batch.time_us[rows] > last_time) & ~stale[rows] & _next(seq, last_seq)
         if self.held:
             clean &= ~np.isin(device, np.fromiter(self.held, dtype=np.int32, count=len(self.held)))
         return clean
@@ -335,6 +355,12 @@ def rounds(device: NDArray[np.int32]) -> Iterator[Int64]:
     edges = np.searchsorted(rank[by_rank], np.arange(1, int(lengths.max())))
     for part in np.split(order[by_rank], edges):
         yield np.sort(part)
+
+
+def _next(seq: Int64, last_seq: Int64) -> Bool:
+    """(n,) A counter that fell means that the device restarted; one that leapt means that something is missing."""
+    fine: Bool = (seq < 0) | (seq <= last_seq + 1) | ((last_seq < 0) & (seq <= 1))
+    return fine
 
 
 _T = TypeVar("_T", np.int64, np.uint64)

@@ -14,9 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.fleet import KindFleet
-from devices.readings import Batch, Bool, Int64, Quality, Reason
+from devices.readings import Batch, Bool, Float64, Int64, Quality, Reason
 from ingest.errors import IngestError
 
+# Looked up once: an enum's member costs more than comparing a thousand values with it.
+_GOOD, _SUSPECT, _BAD, _MISSING = (
+    np.uint8(q) for q in (Quality.GOOD, Quality.SUSPECT, Quality.BAD, Quality.MISSING)
+)
+_RATE, _FLAT = Reason.RATE, Reason.FLAT
+_SAME = 1e-3  # of a value that went through a protocol's scaling
 _UNSET = 2**62  # later than any real time: what elapsed since is negative and passes no test
 
 
@@ -52,6 +58,7 @@ class QualityGate:
         quantities = fleet.kind.quantities
         self._low, self._high = np.array([q.physical for q in quantities], dtype=np.float64).T
         self._least, self._most = np.array([q.plausible for q in quantities], dtype=np.float64).T
+        self._sentinels = [(column, np.array(q.sentinels)) for column, q in enumerate(quantities) if q.sentinels]
         rates, flats = [q.max_rate_per_s for q in quantities], [q.flat_after_s for q in quantities]
         self._rated = np.array([i for i, rate in enumerate(rates) if rate is not None], dtype=np.int64)
         self._flatted = np.array([i for i, flat in enumerate(flats) if flat is not None], dtype=np.int64)
@@ -84,13 +91,16 @@ class QualityGate:
             return
         values = batch.values
         present = ~np.isnan(values)
-        np.putmask(batch.quality, ~present, Quality.MISSING)
+        np.putmask(batch.quality, ~present, _MISSING)
         usable, odd = present, (values < self._least) | (values > self._most)
         if odd.any():  # plausible lies within physical, so that mostly this is all there is to look at
-            bad = (values < self._low) | (values > self._high)
+            blank = self._blank(values)
+            outside = (values < self._low) | (values > self._high)
+            bad = outside | blank
             usable = present & ~bad
-            _mark(batch, bad, Quality.BAD, Reason.PHYSICAL_RANGE)
-            _mark(batch, odd & ~bad, Quality.SUSPECT, Reason.PLAUSIBLE_RANGE)
+            _mark(batch, blank, _BAD, Reason.INSTRUMENT)
+            _mark(batch, outside & ~blank, _BAD, Reason.PHYSICAL_RANGE)
+            _mark(batch, odd & ~bad, _SUSPECT, Reason.PLAUSIBLE_RANGE)
         if not batch.late.any():
             self._remembering(batch, usable)
             return
@@ -99,6 +109,13 @@ class QualityGate:
             part = batch.take(rows)
             self._remembering(part, usable[rows])
             batch.quality[rows], batch.reasons[rows] = part.quality, part.reasons
+
+    def _blank(self, values: Float64) -> Bool:
+        """(n, q) where an instrument shows that it measured nothing."""
+        blank = np.zeros(values.shape, dtype=np.bool_)
+        for column, sentinels in self._sentinels:
+            blank[:, column] = (np.abs(values[:, column, np.newaxis] - sentinels) < _SAME).any(axis=1)
+        return blank
 
     def _remembering(self, batch: Batch, usable: Bool) -> None:
         """The tests that need the values before, or only make sense for what is new."""
@@ -117,8 +134,8 @@ class QualityGate:
         elapsed = time_us - good_us
         with np.errstate(over="ignore", invalid="ignore"):  # wild values: beyond every rate, and never remembered
             leap = (np.abs(value - good) > elapsed * self._per_us) & (elapsed > 0) & usable
-        _mark(batch, leap, Quality.SUSPECT, Reason.RATE, columns)
-        keep = usable & (batch.quality.take(columns, axis=1) == Quality.GOOD)
+        _mark(batch, leap, _SUSPECT, _RATE, columns)
+        keep = usable & (batch.quality.take(columns, axis=1) == _GOOD)
         if keep.all():
             self.good[device], self.good_us[device] = value, time_us
         else:
@@ -136,7 +153,7 @@ class QualityGate:
         elapsed = time_us - seen_us
         anew = (value != flat) | (elapsed > patience) | (elapsed < 0)
         flat_us = np.where(usable & anew, time_us, flat_us)
-        _mark(batch, usable & (time_us - flat_us > self._flat_after_us), Quality.SUSPECT, Reason.FLAT, columns)
+        _mark(batch, usable & (time_us - flat_us > self._flat_after_us), _SUSPECT, _FLAT, columns)
         whole = usable.all()
         self.flat[device] = value if whole else np.where(usable, value, flat)
         self.flat_us[device] = flat_us
@@ -150,7 +167,7 @@ class QualityGate:
         behind = age > self._late_us + 2 * self._cadence_us[batch.device]
         for rows, reason in ((ahead, Reason.FUTURE_CLOCK), (behind, Reason.STALE_CLOCK)):
             if rows.any():
-                _mark(batch, rows[:, np.newaxis] & ~np.isnan(batch.values), Quality.SUSPECT, reason)
+                _mark(batch, rows[:, np.newaxis] & ~np.isnan(batch.values), _SUSPECT, reason)
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Copies of the state arrays, by name."""
@@ -163,12 +180,12 @@ class QualityGate:
             getattr(self, name)[rows[kept]] = arrays[name][kept]
 
 
-def _mark(batch: Batch, where: Bool, quality: Quality, reason: Reason, columns: Int64 | None = None) -> None:
+def _mark(batch: Batch, where: Bool, quality: np.uint8, reason: Reason, columns: Int64 | None = None) -> None:
     """Worsen the cells `where` (n, len(columns)), or (n, q) without `columns`."""
     if not where.any():
         return
     row, column = where.nonzero()
     if columns is not None:
         column = columns[column]
-    batch.quality[row, column] = np.maximum(batch.quality[row, column], np.uint8(quality))
+    batch.quality[row, column] = np.maximum(batch.quality[row, column], quality)
     batch.reasons[row, column] |= np.uint16(reason)
