@@ -25,6 +25,8 @@ from processors.leaks.hours import HOUR_US, Column
 from processors.leaks.pattern import apart, around, excess, falls, ranked
 from processors.leaks.sensors import DAY, RING, SPANS, Seen, Sensors
 
+_HOLD_H: Final = 12  # hours in a row beyond the limit: means of a day pass it for some hours by chance
+_SURELY: Final = 2.5  # times the limit: at once
 _EVENTS: Final = 4  # changes of a zone known at a time
 _SURE: Final = 0.2  # a pattern is known to a fifth of its size: less beside it is no second leak
 _SHADOW: Final = 0.1  # the same for two weeks and more, while what is normal is changing
@@ -32,6 +34,8 @@ _STILL: Final = 0.5  # of three days' mean, this must be there in the last day: 
 _OVER: Final = 0.3  # a leak is over when this share of its largest effect is left
 _CLEARER: Final = 1.4  # times as long: of two leaks at right angles, the cosine is below `_SAME` by then
 _SAME: Final = 0.8
+_TOP: Final = 2  # or above `_ALIKE`, when the sensor that fell most is one of these
+_TOLD: Final = 3  # a new fall at one of the first so many sensors of a leak that is told is more of the same
 _ALIKE: Final = 0.6  # two patterns are of one leak when their cosine is above this, opposite when below minus this
 _GROWN: Final = 2.0  # times as large as told: worth telling again
 _PLACES: Final = 5
@@ -41,7 +45,10 @@ _OWN: Final[Mapping[str, Column]] = {
     "pattern": Column("float64", 0.0, (_EVENTS,)),  # the quantity's unit, falls negative
     "weight": Column("float64", 0.0, (_EVENTS,)),  # sum of weight * value is blind to what sensors do together
 }
-_SHARED: Final[Mapping[str, Column]] = {  # the zone's own, the same in each of its devices
+_SHARED: Final[Mapping[str, Column]] = {
+    "over": Column(
+        "int64", 0
+    ),  # hours in a row beyond the limit  # the zone's own, the same in each of its devices
     "event": Column("uint8", _FREE, (_EVENTS,)),
     "onset_us": Column("int64", 0, (_EVENTS,)),
     "began": Column("int64", 0, (_EVENTS,)),  # `hours` when it was found
@@ -94,6 +101,7 @@ class Area(Sensors):
     STATE: tuple[str, ...] = tuple(COLUMNS)
     pattern: Float64
     weight: Float64
+    over: Int64
     event: UInt8
     onset_us: Int64
     began: Int64
@@ -137,7 +145,10 @@ class Area(Sensors):
             self.settle(seen, rest)
         odd = self._odd(seen)
         lead = int(seen.rows[0])
-        if odd is not None and odd.score > self.params.at("limit", lead):
+        limit = self.params.at("limit", lead)
+        over = 0 if odd is None or odd.score <= limit else int(self.over[lead]) + 1
+        self.over[self._members[int(self._lead[lead])]] = over
+        if odd is not None and (over >= _HOLD_H or odd.score > _SURELY * limit):
             found += self._new(seen, odd)
         return found
 
@@ -226,7 +237,7 @@ class Area(Sensors):
         """Whether `row` belongs to the place of a leak that is told and not over: then this is more of the same."""
         told = np.flatnonzero(self.event[row] == _LEAK).tolist()
         return any(
-            row in self._place(seen, event)[:2] or self.slot[row] == self.named[row, event] for event in told
+            row in self._place(seen, event)[:_TOLD] or self.slot[row] == self.named[row, event] for event in told
         )
 
     def _place(self, seen: Seen, event: int) -> Int64:
@@ -303,7 +314,9 @@ class Area(Sensors):
         length = np.sqrt(rest @ rest)
         shape = self.weight[seen.rows, event] * seen.usual.sigma
         # The same leak, grown: another one nearby would turn the pattern, and must not slip into it hour by hour.
-        if length > _CLEARER * self.clearness[seen.rows[0], event] and rest @ shape > _SAME * length:
+        alike = rest @ shape / length
+        same = alike > _SAME or (alike > _ALIKE and int(np.argmin(rest)) in np.argsort(shape)[:_TOP])
+        if length > _CLEARER * self.clearness[seen.rows[0], event] and same:
             self._shape(seen, event, rest)
 
     def _level(self, seen: Seen, new: int) -> None:
