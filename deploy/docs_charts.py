@@ -1,7 +1,7 @@
 """The charts of the manual: what each rule saw when it found a simulated fault, drawn as the console draws it.
 
-From: the kinds' declared faults, simulated and judged. To: `deploy/docs/detection/KIND.RULE.svg`. It takes some minutes:
-`make charts` after a detector or a kind changed what it shows.
+From: the kinds' declared faults, simulated and judged. To: `deploy/docs/detection/KIND.RULE.svg`. It takes a minute or
+two: `make charts` after a detector or a kind changed what it shows.
 """
 
 from __future__ import annotations

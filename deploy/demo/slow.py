@@ -69,16 +69,20 @@ def runs(
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[Judged]:
     """The declared faults that are not in `live`, quick and long ones of each kind in a run of their own."""
-    tasks = []
-    for kind in kinds.values():
-        faults = [one for one in kind.simulate.faults if (kind.name, one.name) not in live]
-        for long in (False, True):
-            if chosen := [one for one in faults if (one.duration_s > _LONG_S) == long]:
-                tasks.append((kind, chosen, long))
+    tasks = [
+        (kind, chosen, long)
+        for kind in kinds.values()
+        for long in (False, True)
+        if (chosen := [one for one in _left(kind, live) if (one.duration_s > _LONG_S) == long])
+    ]
     for done, (kind, chosen, long) in enumerate(tasks):
         progress(done, len(tasks))
         yield _judged(kind, chosen, seed, long=long)
     progress(len(tasks), len(tasks))
+
+
+def _left(kind: Kind, live: Collection[tuple[str, str]]) -> list[Fault]:
+    return [one for one in kind.simulate.faults if (kind.name, one.name) not in live]
 
 
 def _judged(kind: Kind, chosen: Sequence[Fault], seed: int, *, long: bool) -> Judged:
