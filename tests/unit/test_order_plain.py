@@ -13,9 +13,8 @@ from ingest.order import Order, OrderSettings, Outage, rounds
 from tests.support.kinds import WELL, wells
 
 S = 1_000_000
-_ROW = st.tuples(
-    st.integers(0, 3), st.integers(-2, 6), st.sampled_from([-1, 1, 1, 1, 2, 5])
-)  # device, seconds on, counts on
+# Device, seconds on, counts on, whether its last quantity is there: mostly as it should be.
+_ROW = st.tuples(st.integers(0, 3), st.integers(-2, 6), st.sampled_from([-1, 1, 1, 1, 2, 5]), st.booleans())
 
 
 class RowByRow(Order):
