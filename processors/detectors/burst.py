@@ -56,9 +56,9 @@ class Burst(Condition):
         "accept_s": 86400.0,
     }
     BECAUSE: ClassVar[Text] = Text(
-        "{what}从{expected}骤降至{observed}并持续，降幅{fall:.0f}，超出该点自身波动范围（{own:.0f}）",
-        "{what} fell from {expected} to {observed} and stayed there: by {fall:.0f}, where this point's own"
-        " ups and downs reach {own:.0f}",
+        "{what}从{expected}骤降至{observed}并持续，降幅{fall:.0f}，超过该点的判定界限{own:.0f}",
+        "{what} fell from {expected} to {observed} and stayed there: by {fall:.0f}, where {own:.0f} is too much for"
+        " this point",
     )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Condition.COLUMNS,
@@ -126,8 +126,9 @@ class Burst(Condition):
         before = np.where(full, self.before[device] + self.pace[device] * passed, level)
         self._turn(device, time_us, value, idle)
         bound, fallen = self.bound[device], before - level
-        beyond = fallen > bound
-        calm = idle & ~beyond
+        calm = idle & (fallen <= bound)
+        # The median is a value late: two low values that are over by now are no burst.
+        beyond = (fallen > bound) & (before - value > bound / 2)
         self.before[device] = before - np.where(calm, fallen * (passed / (passed + window_us)), 0.0)
         self.last[device], self.older[device], self.seen_us[device] = value, last, time_us
         self.count[device] = np.minimum(count + 1, _FULL)
@@ -138,7 +139,7 @@ class Burst(Condition):
             return []
         # The median is a value late: the value before this one may have been the first beyond.
         onset = np.where(before - last > bound, np.minimum(seen, time_us), time_us)[rows]
-        return self._state(step, rows, level[rows], before[rows], onset)
+        return self._state(step, rows, beyond[rows], level[rows], before[rows], onset)
 
     def _turn(self, device: Int64, time_us: Int64, value: Float64, fine: Bool) -> None:
         """Where a half hour begins, learn from the one before: the course of the day, the scatter, the bound."""
@@ -196,10 +197,12 @@ class Burst(Condition):
         self.fell_us[who[larger], least[larger]] = time_us[done][larger]
         self._bind(who, time_us[done])
 
-    def _state(self, step: Step, rows: Int64, level: Float64, before: Float64, onset: Int64) -> list[Hits]:
+    def _state(
+        self, step: Step, rows: Int64, beyond: Bool, level: Float64, before: Float64, onset: Int64
+    ) -> list[Hits]:
         device, time_us = rows_of(step.device)[rows], step.time_us[rows]
         fallen, bound = before - level, self.bound[device]
-        moves = self.follow(device, time_us, beyond=fallen > bound, inside=fallen <= bound / 2, onset_us=onset)
+        moves = self.follow(device, time_us, beyond=beyond, inside=fallen <= bound / 2, onset_us=onset)
         self.own[device[moves.rose]] = bound[moves.rose]
         old = moves.lasting & (time_us - self.told_us[device] >= self.params.us("accept_s", device))
         self.end(device[old])

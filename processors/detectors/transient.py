@@ -18,12 +18,13 @@ import numpy as np
 
 from devices.readings import Bool, Float64, Int64
 from devices.spec import Text
-from processors.condition import UNSET, Condition, demand, hits, rows_of
+from processors.condition import IDLE, UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
 
 COUNT: Final = 4
 _USUAL_US: Final = 86_400_000_000  # usual is what the last day or so did
+_FIRST_US: Final = _USUAL_US // 4  # the first swings of a new device are no habit yet
 
 
 class Transient(Condition):
@@ -78,8 +79,9 @@ class Transient(Condition):
         bound = np.maximum(self.params.of("times", device) * self.usual[device], self.params.of("least", device))
         wide = swing > bound
         self.last[device], self.seen_us[device] = value, time_us
-        self.move[device] = np.where(near & (move == 0), before, move)
-        self._know(device, np.minimum(swing, bound), np.where(near, elapsed, 0))
+        self.move[device] = move
+        idle = self.phase[device] == IDLE
+        self._know(device, np.minimum(swing, bound), np.where(near & idle, elapsed, 0))
         rows = self.active(device, wide)
         if not len(rows):
             return []
@@ -87,7 +89,7 @@ class Transient(Condition):
 
     def _know(self, device: Int64, swing: Float64, passed: Int64) -> None:
         known, usual = self.known_us[device], self.usual[device]
-        self.usual[device] = usual + (swing - usual) * (passed / (np.maximum(known, 1) + passed))
+        self.usual[device] = usual + (swing - usual) * (passed / (np.maximum(known, _FIRST_US) + passed))
         self.known_us[device] = np.minimum(known + passed, _USUAL_US)
 
     def _state(self, step: Step, rows: Int64, wide: Bool, swing: Float64, bound: Float64) -> list[Hits]:
