@@ -30,7 +30,7 @@ class OffHours(Condition):
 
     Units: `running` in the quantity's unit. `from_1`, `to_1`, `from_2`, `to_2`: local hours of two sessions a day,
     13.5 for half past one; one that ends at or before its begin goes over midnight, one with both alike does not
-    exist. `tolerance_h`: hours before and after each that count as open. State: the condition, the value seen last.
+    exist. `tolerance_h`: hours before and after each that count as open. State: the condition.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
