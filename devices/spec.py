@@ -36,7 +36,8 @@ class Quantity:
 
     `physical`: outside it the instrument cannot be right (bad). `plausible`: outside it a person should look
     (suspect). `max_rate_per_s`: fastest believable change. `flat_after_s`: how long a healthy instrument may repeat
-    one value, which includes its measuring cycle; None where flat is normal. `reads`: names under which field
+    one value, which includes its measuring cycle; None where flat is normal. `sentinels`: values that an instrument
+    shows where it measured nothing (bad), outside `plausible`. `reads`: names under which field
     protocols report it, best first (`devices.codecs`): exact, or with `?`, `*` and `[]` as in file names.
     """
 
@@ -48,6 +49,7 @@ class Quantity:
     max_rate_per_s: float | None = None
     flat_after_s: float | None = None
     decimals: int = 2
+    sentinels: tuple[float, ...] = ()
     reads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -56,6 +58,8 @@ class Quantity:
             raise SpecError(
                 f"quantity {self.name}: plausible {self.plausible} must lie within physical {self.physical}"
             )
+        if any(self.plausible[0] <= value <= self.plausible[1] for value in self.sentinels):
+            raise SpecError(f"quantity {self.name}: sentinels {self.sentinels} must lie outside what is plausible")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,9 @@ class Shape:
     quantities of a reading at once: a vehicle's shock. `open_h`: sessions begin and end up to so many hours earlier
     and later, each day otherwise. `axis` x, y or z: the inclination of that axis of a housing whose tilt is the
     quantity that it follows, about a direction that each device has; its noise is added. `days`: 7 multipliers more,
-    each day's at its noon, Monday first.
+    each day's at its noon, Monday first. `water`: names of a flow and two
+    temperatures; `gain` times flow times their difference is added. `adds_up`: a counter from the run's start, `gain`
+    times the named quantity's level an hour.
     """
 
     level: float
@@ -122,6 +128,8 @@ class Shape:
     spike_share: float = 0.0
     open_h: float = 0.0
     axis: str = ""
+    water: tuple[str, str, str] | tuple[()] = ()
+    adds_up: str = ""
     clamp: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:

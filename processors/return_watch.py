@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.readings import Float64, Int64
+from devices.readings import Bool, Float64, Int64
 from processors.beside import Beside, Look, heating, hour_of
 from processors.condition import RAISED, UNSET, demand
 from processors.return_course import COLUMNS as COURSE
@@ -23,21 +23,23 @@ from processors.return_course import width as course_width
 _BOUND: Final = 4.0  # limits: a wilder reading counts as this
 _DEV_MEMORY: Final = 20.0  # days that the usual unrest remembers
 _TRUST: Final = 0.2  # of a reading that is halfway to the limit
+_LEVEL_K: Final = 3.0  # hours that differ by less are alike
 _DAY_US: Final = 86_400_000_000
 
 
 class ReturnWatch(Beside):
     """Raise when the smoothed excess of the return is beyond max(`limit`, `unrest` times its usual size) for `hold_s`.
 
-    Reads RETURN, beside: supply, power, flow. Only readings with heat count where power or flow is known: power
-    above `least_load`, else flow above it; and a supply of `least_supply` at least. `smooth_h`: hours with heat
-    that the mean remembers. `learn_h`: readings before anything is said. `memory`: days that the course remembers.
+    Reads RETURN, beside: supply, power, flow. Only readings with heat count: power above `least_load`, or flow
+    where power is not known, or where neither is, those at hours with a warm supply; and a supply of `least_supply`
+    at least. `smooth_h`: hours with heat that the mean remembers. `learn_h`: readings before anything is said.
+    `memory`: days that the course remembers.
     """
 
     READS = 3
     COMMON: ClassVar[Mapping[str, float]] = {
-        "unrest": 3.0,
-        "smooth_h": 12.0,
+        "unrest": 2.5,
+        "smooth_h": 8.0,
         "least_load": 0.0,
         "least_supply": 25.0,
         "learn_h": 150.0,
@@ -91,9 +93,8 @@ class ReturnWatch(Beside):
         """Smooth the excess of the return over its course, and learn the course."""
         back, supply, power, flow = values.T
         load = np.where(np.isfinite(power), power, flow)
-        known_load = np.isfinite(load)
         counts = np.isfinite(back) & (supply > self.params.of("least_supply", device))
-        counts &= heating(load, self.params.of("least_load", device)) | ~known_load
+        counts &= heating(load, self.params.of("least_load", device)) | ~np.isfinite(load)
         counts &= self.latest_us[device, 0] == time_us  # a return that came now, once
         rows = np.flatnonzero(counts)
         nothing = np.zeros(len(device), dtype=np.bool_)
@@ -111,7 +112,8 @@ class ReturnWatch(Beside):
         base = self.relative(device, supply, expected)
         away = np.minimum(np.maximum((back - expected) / base, -_BOUND * limit), _BOUND * limit)
         ready = known & (self.pairs[device] >= self.params.of("learn_h", device))
-        excess = self._smooth(device, time_us, np.where(ready, away, 0.0), limit)
+        ready &= np.isfinite(load) | self._by_day(device, hour)
+        excess = self._smooth(device, time_us, away, limit, ready)
         share = self._share(device, time_us, np.abs(excess), limit)
         taken = np.where(known, expected + away * base, back)
         learn(self, device, hour, np.column_stack([supply, taken, load]), share, self._memory)
@@ -119,18 +121,31 @@ class ReturnWatch(Beside):
         look.observed[rows], look.expected[rows] = expected + excess * base, expected  # type: ignore[index]
         look.limit[rows] = expected + limit * base  # type: ignore[index]
 
-    def _smooth(self, device: Int64, time_us: Int64, away: Float64, limit: Float64) -> Float64:
+    def _by_day(self, device: Int64, hour: Int64) -> Bool:
+        """(m,) hours whose supply is usually in the warmer half of the day: heat flows then, if ever it does.
+
+        A cold night on which heating goes on would otherwise be warmer than nights without it.
+        """
+        course = self.means[device, :, 0]
+        middle = (course.min(axis=1) + course.max(axis=1)) / 2.0
+        warm: Bool = self.means[device, hour, 0] >= middle - _LEVEL_K
+        return warm
+
+    def _smooth(self, device: Int64, time_us: Int64, away: Float64, limit: Float64, ready: Bool) -> Float64:
         """(m,) the mean excess after these readings; its usual size is remembered beside it."""
         elapsed = time_us - self.judged_us[device]
-        lasted = np.minimum(np.maximum(elapsed, 0), self._gap_us[device]).astype(np.float64)
-        lasted = np.where(elapsed < 0, 0.0, lasted)
+        lasted = np.minimum(
+            np.maximum(elapsed, 0), self._gap_us[device] / 3.0
+        )  # the first after a night is one reading
+        lasted = np.where(ready, lasted, 0.0)
         smooth = self.params.of("smooth_h", device) * 3.6e9
         # After a summer, nothing is known of the days before.
         old = np.where(elapsed > self.patience(device, 0), 0.0, self.excess[device])
         excess = old + lasted / (smooth + lasted) * (away - old)
         size = np.minimum(np.abs(excess), limit)
         self.usual[device] += lasted / (_DEV_MEMORY * _DAY_US) * (size - self.usual[device])
-        self.excess[device], self.judged_us[device] = excess, time_us
+        self.excess[device] = excess
+        self.judged_us[device] = np.where(ready, time_us, self.judged_us[device])
         return excess
 
     def _share(self, device: Int64, time_us: Int64, size: Float64, limit: Float64) -> Float64:

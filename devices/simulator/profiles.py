@@ -47,6 +47,13 @@ class KindModel:
             name = self.kind.quantities[column].name
             levels[name] = self._level(shape, column, rows)
             lead = None
+            if shape.water:
+                flow, warm, cold = shape.water
+                levels[name] = levels[name] + shape.gain * levels[flow] * (levels[warm] - levels[cold])
+                there = [out[:, self.kind.column(one)] for one in shape.water]
+                lead = there[0] * (there[1] - there[2]) - levels[name] / shape.gain
+            elif shape.adds_up:
+                lead = levels[shape.adds_up] * ((time_us - self._start_us) / HOUR_US)
             if shape.follow:
                 lead = out[:, self.kind.column(shape.follow)] - levels[shape.follow]
             out[:, column] = self._quantity(shape, column, rows, time_us, levels[name], lead)
@@ -165,15 +172,19 @@ def _by_dependence(kind: Kind) -> list[tuple[int, Shape]]:
     waiting = {quantity.name: kind.simulate.shapes[quantity.name] for quantity in kind.quantities if
                quantity.name in kind.simulate.shapes}  # fmt: skip
     while waiting:
-        ready = [name for name, shape in waiting.items() if shape.follow not in waiting]
+        ready = [name for name, shape in waiting.items() if not _leads(shape) & waiting.keys()]
         if not ready:
             raise SpecError(f"kind {kind.name}: shapes follow each other in a circle: {sorted(waiting)}")
         for name in ready:
             shape = waiting.pop(name)
-            if shape.follow and shape.follow not in kind.simulate.shapes:
-                raise SpecError(f"kind {kind.name}: {name} follows {shape.follow}, which has no shape")
+            if strange := _leads(shape) - kind.simulate.shapes.keys():
+                raise SpecError(f"kind {kind.name}: {name} follows {min(strange)}, which has no shape")
             done.append((kind.column(name), shape))
     return done
+
+
+def _leads(shape: Shape) -> set[str]:
+    return {name for name in (shape.follow, shape.adds_up, *shape.water) if name}
 
 
 def _local_hours(time_us: Int64) -> Float64:

@@ -32,7 +32,7 @@ class Frozen(Beside):
         "hold_s": 12 * 3600.0,
         "tolerance": 0.0,
         "least": 0.0,
-        "moved": 0.05,
+        "moved": 0.01,
         "clear_s": 0.0,
     }
     FIXED: ClassVar[frozenset[str]] = frozenset({"moved"})

@@ -28,7 +28,7 @@ class LowDt(ReturnWatch):
     PARAMS: ClassVar[Mapping[str, float]] = {
         **ReturnWatch.COMMON,
         "limit": 0.15,
-        "smooth_h": 60.0,
+        "smooth_h": 40.0,
         "memory": 60.0,
         "accept_s": 42 * 86400.0,
     }

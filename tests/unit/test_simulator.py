@@ -131,10 +131,14 @@ def test_kitchens_cook_in_sessions_and_rest_outside() -> None:
     assert 1.0 < values[:, 0].max() <= 4.1
 
 
-def test_a_counter_grows() -> None:
+def test_a_heat_meters_power_and_energy_follow_its_flow_and_temperatures() -> None:
     model = KindModel(KINDS["heat_meter"], seed=2, start_us=START_US)
-    values = model.values(np.zeros(3, dtype=np.int64), START_US + np.arange(3, dtype=np.int64) * 60 * MINUTE_US)
-    assert np.diff(values[:, 4]).tolist() == pytest.approx([0.5, 0.5])
+    hours = 48
+    values = model.values(np.zeros(hours, dtype=np.int64), START_US + np.arange(hours) * 60 * MINUTE_US)
+    supply, back, flow, power, energy = values[:, :5].T
+    assert power == pytest.approx(1.143 * flow * (supply - back), abs=16)
+    assert (np.diff(energy) > 0).all()
+    assert energy[-1] - energy[0] == pytest.approx(power[1:].sum() / 1000, rel=0.05)
 
 
 def test_the_schedule_labels_what_fits_one_fault_a_device() -> None:
