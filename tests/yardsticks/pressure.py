@@ -33,6 +33,7 @@ COLUMN: Final = KIND.column(PRESSURE.name)
 RULES: Final = ("pressure_low", "pressure_high", "compliance", "burst", "leak", "transient", "stuck", "surge")
 _MONTH_DAYS: Final = 365.25 / 12
 _CHANCES: Final = 40
+_BASELINE_DAYS: Final = 60  # of the clean year; it raises alerts enough
 KPA_PER_M: Final = 9.80665
 LTOWN: Final = "ltown_2018_sim.parquet"
 LTOWN_LEAKS: Final = "ltown_2018_sim_leaks.parquet"
@@ -260,12 +261,15 @@ def measured(kind: Kind, rows: Rows) -> list[Span]:
 
 def on_faults(*, quick: bool) -> list[Row]:
     """Event F-score and delays."""
-    whole, plain, chance = Score(), [], []
+    whole = Score()
+    plain: list[float] = []
+    chance: list[float] = []
     for seed in SEEDS[: 1 if quick else None]:
-        series, events = faulty(seed, 22 if quick else 88)
+        series, events = faulty(seed, len(EVENTS) * (2 if quick else 8))
         rows = as_rows(series)
         score = judge(events, measured(KIND, rows))
-        plain.append(judge(events, measured(baseline(), rows)).f)
+        if not plain:
+            plain.append(judge(events, measured(baseline(), rows)).f)
         chance.append(chance_f(events, score.alerts, seed))
         whole.add(score)
     seen = ", ".join(f"{name} {found}/{of}" for name, (found, of) in sorted(whole.seen.items()))
@@ -279,7 +283,7 @@ def on_faults(*, quick: bool) -> list[Row]:
             ">= 0.95",
             whole.f >= 0.95,
             f"{np.mean(chance):.2f}",
-            f"{np.mean(plain):.2f} (step 30 kPa, CUSUM, limits)",
+            f"{plain[0]:.2f} (step 30 kPa, CUSUM, limits)",
             f"found {seen}; false: {wrong}",
         ),
         Row(
@@ -297,9 +301,11 @@ def on_faults(*, quick: bool) -> list[Row]:
 def on_clean(*, quick: bool) -> list[Row]:
     """Alarms per device-month where nothing is wrong."""
     devices, days = (6, 60) if quick else (20, 365)
-    rows = as_rows(network(7, devices, days))
+    series = network(7, devices, days)
     months = devices * days / _MONTH_DAYS
-    rate, plain = len(measured(KIND, rows)) / months, len(measured(baseline(), rows)) / months
+    rate = len(measured(KIND, as_rows(series))) / months
+    first = {device: values[: _BASELINE_DAYS * DAY] for device, values in series.items()}
+    plain = len(measured(baseline(), as_rows(first))) / (devices * _BASELINE_DAYS / _MONTH_DAYS)
     return [
         Row(
             "Water pressure, one point",
@@ -309,7 +315,7 @@ def on_clean(*, quick: bool) -> list[Row]:
             rate < 0.05,
             "-",
             f"{plain:.2f}",
-            f"{devices} devices, {days} days, all pressure rules",
+            f"{devices} devices, {days} days, all rules of one point; the baseline over {_BASELINE_DAYS} days",
         )
     ]
 
