@@ -96,6 +96,8 @@ def read_table(path: Path, *, time: str = "", zone: str = "Asia/Shanghai") -> Ta
     frame.columns = pd.Index(_names(list(frame.columns)))
     frame = _with_index(frame)
     name = _time_column(path, frame, time, known)
+    if times(pd.Series([name]), known, "", [])[0][0] != UNKNOWN:
+        raise _unusable(path, "a first line with the names of the columns", f"the reading of {short(name)}")
     time_us, naive = times(frame[name], known, name, notes)
     if (time_us == UNKNOWN).all():
         raise _unusable(path, f"times in column {short(name)}", repr(short(str(frame[name].iloc[0]))))
@@ -202,7 +204,10 @@ def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
     """A time index as a column like any other; a plain row number is no column."""
     import pandas as pd  # noqa: PLC0415
 
-    if isinstance(frame.index, pd.RangeIndex) or frame.index.nlevels > 1:
+    if frame.index.nlevels > 1:
+        levels = [f"index {i}" if name is None else str(name) for i, name in enumerate(frame.index.names)]
+        return frame.reset_index(names=[f"{name} (index)" if name in frame.columns else name for name in levels])
+    if isinstance(frame.index, pd.RangeIndex):
         return frame.reset_index(drop=True)
     name = "time" if frame.index.name is None else str(frame.index.name)
     index = frame.index.to_series(index=pd.RangeIndex(len(frame)))

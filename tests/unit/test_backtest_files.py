@@ -206,6 +206,14 @@ def test_parquet_with_times_in_its_index_is_read(tmp_path):
     assert (loaded.rows.time_us[0], loaded.rows.device) == (NOON_BEIJING_US, ["n1"])
 
 
+def test_parquet_with_devices_and_times_in_its_index_is_read(tmp_path):
+    index = pd.MultiIndex.from_product([["A", "B"], pd.date_range("2026-01-01 12:00", periods=3, freq="5min")])
+    path = tmp_path / "data.parquet"
+    frame = pd.DataFrame({"pressure": [300.0, 301, 302, 310, 311, 312]}, index=index.set_names(["device", "time"]))
+    frame.to_parquet(path)
+    assert load(path, PRESSURE, Asked()).rows.device == ["A", "B"]
+
+
 # units
 
 
@@ -256,6 +264,10 @@ def test_names_are_understood_as_people_write_them():
         ('time,A\n"2026-01-01 12:00,300\n', "got"),
         ("A,B\n1,2\n3,4\n", "name it with --time"),
         ("time,A\n1.0,300\n", "column of times"),
+        (
+            "2026-01-01 12:00,300\n2026-01-01 12:05,301\n",
+            "names of the columns, got the reading of 2026-01-01 12:00",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, text, why):
