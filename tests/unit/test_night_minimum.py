@@ -73,6 +73,11 @@ def test_a_season_that_sinks_a_little_every_day_is_no_leak():
     assert nights(leak(), lambda day: 350 - 0.5 * day, 0, 90) == []
 
 
+def test_pumps_that_rest_on_some_nights_may_rest_two_in_a_row():
+    resting = {5, 13, 20, 28, 33, 36, 45, 46}
+    assert nights(leak(), lambda day: 350 - 15 * (day in resting), 0, 60) == []
+
+
 def test_what_happens_by_day_is_not_looked_at():
     made = leak()
     nights(made, lambda _: 350, 0, 30)

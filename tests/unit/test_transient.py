@@ -54,3 +54,12 @@ def test_it_clears_after_an_hour_of_calm_and_the_next_is_another():
 
 def test_readings_far_apart_have_no_swing():
     assert feed(rule(), [330, 400] * 10, every_s=600) == []
+
+
+def test_large_moves_one_way_are_no_swing():
+    assert feed(rule(), [600.0 - 40 * i for i in range(12)]) == []
+
+
+def test_swings_of_before_it_cleared_do_not_count_again():
+    found = feed(rule(clear_s=120), [*[330, 400] * 4, *[330] * 10, 400, *[330] * 10])
+    assert [told.phase for told in found] == ["raise", "clear"]
