@@ -129,7 +129,7 @@ def tables(report: Report) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ..
 
 def measures(run: Run, title: str) -> list[str]:
     """A run's figures, a line each."""
-    lines = [f"{title}: {len(run.spans)} alerts, {run.per_month:.3g} per device-month"]
+    lines = [f"{title}: {len(run.spans)} alerts, {rate(run.per_month)} per device-month"]
     found = run.measures
     if found is not None:
         delay = "-" if found.delay_s is None else lasted(found.delay_s, zh=False)
@@ -144,6 +144,15 @@ def measures(run: Run, title: str) -> list[str]:
             f"{len(run.spans) - judged.true - judged.false} without a verdict"
         )
     return lines
+
+
+def rate(value: float) -> str:
+    """Alerts per device-month with three digits.
+
+    >>> rate(0.01234), rate(2190.4)
+    ('0.0123', '2,190')
+    """
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def share(value: float | None) -> str:

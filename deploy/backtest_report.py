@@ -12,12 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from deploy.backtest import Report, Run, devices_table, rules_table
-from deploy.backtest_output import share, written
+from deploy.backtest_output import rate, share, written
 from deploy.backtest_sources import Stamp
 from deploy.backtest_timeline import ROWS_MAX, Bar, bars, timeline
 from devices.spec import Kind, Text
 from processors.backtest.compare import affected
 from processors.backtest.run import Span
+from processors.detectors import load
 from processors.evidence.chart import svg
 from processors.evidence.sentence import lasted
 
@@ -87,7 +88,7 @@ def render(report: Report) -> str:
         labelled=report.wanted.labels is not None,
         judged=report.wanted.verdicts is not None,
         rules=[(*row, _title(source.kind, row[0])) for row in rules_table(report)],
-        uses=report.newest.kind.detectors,
+        uses=[(use, {**load()[use.detector].PARAMS, **use.params}) for use in report.newest.kind.detectors],
         devices=devices_table(report),
         timeline=Markup(timeline(report)),  # noqa: S704  our own drawing; it escapes what it is given
         rows_max=ROWS_MAX,
@@ -113,7 +114,7 @@ def _figures(run: Run, title: Text) -> Figures:
     return Figures(
         title,
         len(run.spans),
-        f"{run.per_month:.3g}",
+        rate(run.per_month),
         share(found.precision) if found else "",
         f"{share(found.recall)} ({found.found}/{found.labels})" if found else "",
         share(found.f_score) if found else "",

@@ -105,7 +105,8 @@ class _Drawing:
 
     def _label(self, label: Label) -> Iterator[str]:
         rows = [self._row[label.device]] if label.device in self._row else list(self._row.values())
-        if label.device and label.device not in self._row:
+        elsewhere = label.device and label.device not in self._row
+        if elsewhere or label.end_us < self._start or label.start_us > self._end:
             return
         x, end = self._x(label.start_us), self._x(label.end_us)
         y, height = _TOP + _ROW * min(rows), _ROW * (max(rows) - min(rows) + 1)

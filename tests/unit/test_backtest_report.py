@@ -55,7 +55,8 @@ def test_what_a_change_gains_and_loses_is_drawn_apart():
 
 def test_labels_lie_behind_the_rows_they_concern():
     one = Label(START_US, START_US + 3600 * S, "<D1>", "leak & more")
-    drawn = timeline(judged(labels=[one, one._replace(device=""), one._replace(device="elsewhere")]))
+    later = Label(START_US + 400 * 3600 * S, START_US + 401 * 3600 * S, "", "after the data")
+    drawn = timeline(judged(labels=[one, one._replace(device=""), one._replace(device="elsewhere"), later]))
     heights = [int(height) for height in re.findall(r'height="(\d+)" class="label"', drawn)]
     assert heights == [18, 36]
     assert "leak &amp; more" in drawn
