@@ -38,11 +38,12 @@ Float32 = NDArray[np.float32]
 class Settle(Condition):
     """Raise when the pose moves by more than `per_day` and has moved by more than `least`, evenly, over `least_days`.
 
-    Units: degrees, days. `days`: length of the line. `fit`: share of the scatter that it must explain; a jump
-    explains 0.75 at most. `away`: degrees from the recent pose that are a shock or an open cover, and left out; what
-    stays there begins anew. `day_s`: length of a day. Clears when the line is half as steep, and learns anew. Reads
-    beside the tilt: inclination of the x, y and z axis, and temperature. State: the condition, the daily means,
-    today's sums, the recent pose and temperature, and what the warmth does.
+    Units: degrees, days. `days`: length of the line; the newer half of it is looked at by itself too. `fit`: share of
+    the scatter that it must explain; a jump explains 0.75 at most. `away`: degrees from the recent pose that are a
+    shock or an open cover, and left out; what stays there begins anew. `blind`: so many times `least` and
+    `least_days` where the temperature is not known. `day_s`: length of a day. Clears when the line is half as steep,
+    and learns anew. Reads beside the tilt: inclination of the x, y and z axis, and temperature. State: the condition,
+    the daily means, today's sums, the recent pose and temperature, and what the warmth does.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
@@ -52,6 +53,7 @@ class Settle(Condition):
         "least_days": 7.0,
         "fit": 0.85,
         "away": 2.0,
+        "blind": 2.0,
         "day_s": 86400.0,
     }
     FIXED: ClassVar[frozenset[str]] = frozenset({"days", "day_s"})
@@ -211,12 +213,18 @@ class Settle(Condition):
 
     def _state(self, step: Step, rows: Int64) -> list[Hits]:
         device, time_us = rows_of(step.device)[rows], step.time_us[rows]
-        found = line(self._course(device))
-        moved = found.size * found.span
-        per_day, least = self.params.of("per_day", device), self.params.of("least", device)
-        known = found.days >= self.params.of("least_days", device)
-        beyond = known & (found.size > per_day) & (moved > least) & (found.fit >= self.params.of("fit", device))
-        inside = known & (found.size < per_day / 2)
+        course, strict = self._course(device), self._strictness(device)
+        found, recent = line(course), line(course[:, self._days // 2 :])
+        # A quick creep stands out of the last days before the whole line is straight.
+        beyond, quick = self._creeps(device, found, strict), self._creeps(device, recent, strict)
+        inside = (found.days >= self.params.of("least_days", device)) & (
+            found.size < self.params.of("per_day", device) / 2
+        )
+        sooner = quick & ~beyond
+        found = found._replace(
+            size=np.where(sooner, recent.size, found.size), span=np.where(sooner, recent.span, found.span)
+        )
+        beyond |= quick
         first = self._days - 1 - found.span
         onset = (self.day[device].astype(np.int64) - self._days + first.astype(np.int64)) * self._day_us - _ZONE_US
         moves = self.follow(device, time_us, beyond=beyond, inside=inside, onset_us=onset)
@@ -226,6 +234,20 @@ class Settle(Condition):
         ]
         self.means[device[moves.fell]] = _NONE
         return told
+
+    def _creeps(self, device: Int64, found: Line, strict: Float64) -> Bool:
+        """(m,) whether the line is long, steep and straight enough."""
+        per_day, least = self.params.of("per_day", device), self.params.of("least", device)
+        enough = (found.days >= self.params.of("least_days", device) * strict) & (found.size > per_day)
+        moved = found.size * found.span > least * strict
+        return np.asarray(enough & moved & (found.fit >= self.params.of("fit", device)))
+
+    def _strictness(self, device: Int64) -> Float64:
+        """(m,) 1, or `blind` where most days have no temperature: what a warm week does is then not known."""
+        means = self.means[device]
+        days = (means[:, :, 0] > _NONE / 2).sum(axis=1)
+        warm = (means[:, :, 3] > _NONE / 2).sum(axis=1)
+        return np.where(2 * warm >= days, 1.0, self.params.of("blind", device))
 
     def _hits(self, phase: Phase, which: Int64, rows: Int64, step: Step, found: Line) -> list[Hits]:
         row = rows[which]

@@ -60,7 +60,17 @@ def test_a_fortnight_that_warms_is_no_settling_where_the_temperature_is_known():
         return 2 + 0.08 * warmth(d) + noise(d)
 
     assert feed_rows(settle(), rows(21, tilt, warmth)) == []
-    assert feed_rows(settle(), rows(21, tilt)) != [], "without it, the warmth looks like settling"
+    assert feed_rows(settle(blind=1), rows(21, tilt)) != [], "without it, the warmth looks like settling"
+
+
+def test_a_quick_creep_is_seen_in_a_week_and_a_device_without_a_thermometer_needs_twice_as_much():
+    def tilt(d):
+        return 3 + 0.12 * max(d - 14, 0) + noise(d)
+
+    (known,) = feed_rows(settle(), rows(24, tilt, lambda d: 16 + 3 * sun(d)))
+    assert known.at_s < 22 * DAY
+    (blind,) = feed_rows(settle(), rows(40, tilt))
+    assert known.at_s + 2 * DAY < blind.at_s < 32 * DAY
 
 
 def test_a_cover_put_back_otherwise_is_a_jump_and_no_line():
