@@ -16,6 +16,7 @@ from deploy.cli import alerts, backtest
 from deploy.cli.main import reason
 from deploy.offline import replayed
 from deploy.settings import Settings
+from deploy.storelink import StoreServer, store_socket
 from deploy.wiring import open_database, open_store
 from devices.fleet import Entry, build
 from devices.kinds import load as kinds
@@ -301,6 +302,16 @@ def test_the_journal_and_the_store_give_the_same_alert(city: System, tmp_path: P
         (row,) = rows(out)
         found.append((row["device"], row["rule"], row["start"], row["end"]))
     assert found == [("WP-1", "pressure_low", "2026-01-01T09:45:00+08:00", "2026-01-01T11:30:00+08:00")] * 2
+
+
+def test_a_store_that_the_processor_has_open_is_asked_for_its_readings(city: System) -> None:
+    store = open_store(city.settings, lambda _: None)
+    server = StoreServer(store, kinds(), store_socket(city.settings.socket_path))
+    try:
+        assert "today's rules: 1 alerts" in "".join(judge(city, "--store").lines)
+    finally:
+        server.close()
+        store.close()
 
 
 def test_only_alerts_of_the_span_asked_for_count(city: System) -> None:
