@@ -41,6 +41,7 @@ RULES = {
     "clipped": {"least": 5, "tolerance": 0.6, "hold_s": 60},
     "off_hours": {"running": 5, "from_1": 8.1, "to_1": 8.2, "tolerance_h": 0, "hold_s": 60, "clear_s": 60},
     "session_drift": {"running": 0.5, "day_s": 60, "learn": 2, "limit": 0.6, "least_s": 30, "floor": 1},
+    "adaptive": {"learn": 4, "rest": 3, "clear_s": 60},
     "joint": {"learn": 4, "smooth": 1, "limit": 0.05, "unrest": 0.1, "follow": 5, "clear_s": 60, "accept_s": 600},
     "slug": {"high": 5, "hold_s": 60, "clear_s": 60, "update_s": 120, "learn_s": 600},
     "cycle_stuck": {"hold_s": 120, "tolerance": 1, "least_s": 60, "learn": 2},
