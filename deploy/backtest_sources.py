@@ -226,7 +226,11 @@ def _store(settings: Settings) -> Iterator[TimeSeriesStore | StoreClient]:
     """The store to read: of the process that has it open, else our own."""
     socket = store_socket(settings.socket_path)
     if settings.store.kind != "influx" and socket.exists():
-        yield StoreClient(socket, timeout_s=60.0)
+        client = StoreClient(socket, timeout_s=60.0)
+        try:
+            yield client
+        finally:
+            client.close()
         return
     if settings.store.kind != "influx" and not settings.embedded.path.exists():
         raise BacktestError(f"store {settings.embedded.path}: expected a file, got none; nothing was run")
