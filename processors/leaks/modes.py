@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from devices.readings import Bool, Float64, Int64
+from devices.readings import Bool, Float64
 
 MOST: Final = 8  # modes kept at most; a zone has two to six: demand, its daily shape, tanks, pumps, known leaks
 _COMMON: Final = 3.0  # a mode must carry this times the variance of one sensor's noise to be more than noise
@@ -53,18 +53,18 @@ class Habit(NamedTuple):
 
 
 def absorb(
-    mean: Float64, spread: Float64, seen: Int64, value: Float64, *, there: Bool, memory: int
-) -> tuple[Float64, Float64, Int64]:
-    """Mean (s,), covariance (s, s) and count (s,) with one more hour; a plain average first, then it forgets."""
-    seen = seen + there
-    share = np.maximum(1.0 / np.maximum(seen, 1), 1.0 / memory)
-    off = np.where(there, value - mean, 0.0)
-    both = np.where(there[:, None] & there[None, :], np.maximum(share[:, None], share[None, :]), 0.0)
-    return (
-        mean + share * off,
-        spread + both * ((1.0 - both) * (off[:, None] * off[None, :]) - spread),
-        seen,
-    )
+    mean: Float64, spread: Float64, value: Float64, *, own: Float64, weight: float, noise: Float64
+) -> tuple[Float64, Float64]:
+    """Mean (s,) and covariance (s, s) with one more hour of `weight`, that of all hours so far being one.
+
+    `value`: (s,), NaN where nothing is known: then the sensor counts as if it had not moved, which makes it look
+    unsteady for a while. Leaving out its pairs instead would be worse: demand moves sensors a hundred times more than
+    noise does, and a covariance of which each part saw other hours says nothing of noise. `own`: (s,) the weight for
+    each sensor's mean. `noise`: (s,) variance to add where the value was filled in.
+    """
+    off = np.where(np.isfinite(value), value - mean, 0.0)
+    spread = spread + weight * ((1.0 - weight) * (off[:, None] * off[None, :]) + np.diag(noise) - spread)
+    return mean + own * off, spread
 
 
 def habit(mean: Float64, spread: Float64) -> Habit:

@@ -23,6 +23,8 @@ SPANS: Final = (DAY, RING)
 _LEAST: Final = 4  # sensors: fewer cannot tell what they have in common from what one has alone
 _STEADY_DAYS: Final = 30  # how fast a sensor's own unsteadiness is learnt
 _CLIP: Final = 4.0  # a day counts at most this times the usual there, so that a leak is not taken for unsteadiness
+_SOME_H: Final = 4 * DAY  # hours learned before common modes are looked for
+_ENOUGH: Final = 0.7  # of the hours learned, a sensor must have been there for
 _STUCK: Final = 1e-9  # relative: two hours' means this alike are one reading repeated
 
 
@@ -51,7 +53,8 @@ class Sensors(Hours):
     COLUMNS: ClassVar[Mapping[str, Column]] = {
         **Hours.COLUMNS,
         "hours": Column("int64", 0),  # judged of the zone, the same in each of its devices
-        "seen": Column("int64", 0),  # hours in `mean` and `spread`
+        "learnt": Column("int64", 0),  # of these
+        "seen": Column("int64", 0),  # measured hours in `mean` and `spread`
         "mean": Column("float64", 0.0),
         "before": Column("float64", np.nan),  # the hour before, to know a sensor that is stuck
         "spread": Column("float64", 0.0, (SENSORS,)),
@@ -63,6 +66,7 @@ class Sensors(Hours):
         "unsteady": Column("float64", 1.0),  # variance of a day's rest, in that of pure noise
     }
     hours: Int64
+    learnt: Int64
     seen: Int64
     mean: Float64
     before: Float64
@@ -81,6 +85,7 @@ class Sensors(Hours):
     def share(self, rows: Int64, elder: int, younger: Int64) -> None:  # noqa: ARG002  a subclass's columns need it
         """Give what is the zone's own to all its `rows` from the `elder`; `younger` ones are new to it."""
         self.hours[rows] = self.hours[elder]
+        self.learnt[rows] = self.learnt[elder]
 
     def vacate(self, rows: Int64, slots: Int64) -> None:
         """What others remember of whoever sat in `slots` is void."""
@@ -110,13 +115,25 @@ class Sensors(Hours):
 
     def _learn(self, rows: Int64, seats: Int64, place: int, memory: int) -> None:
         """The hour that leaves the ring is old enough to be normal."""
-        there = self.ring_hour[rows, place] >= 0
-        if not there.any():
+        if int(self.hours[rows[0]]) < RING:
             return
-        value = np.where(there, self.ring[rows, place], 0.0).astype(np.float64)
+        value = self.ring[rows, place].astype(np.float64)
+        measured = self.ring_hour[rows] >= 0
+        there, known = measured[:, place], np.isfinite(self.sigma[rows])
+        if not known.any() and (~there & (measured.sum(axis=1) * 2 >= RING)).any():
+            return  # nothing to fill it in with yet: only whole hours count until there is
+        filled = np.isfinite(value) & ~there & known
+        count = self.learnt[rows] + 1
+        self.learnt[rows] = count
+        self.seen[rows] += there
         grid = np.ix_(rows, seats)
-        self.mean[rows], self.spread[grid], self.seen[rows] = absorb(
-            self.mean[rows], self.spread[grid], self.seen[rows], value, there=there, memory=memory
+        self.mean[rows], self.spread[grid] = absorb(
+            self.mean[rows],
+            self.spread[grid],
+            value,
+            own=np.maximum(1.0 / np.maximum(self.seen[rows], 1), 1.0 / memory),
+            weight=max(1.0 / int(count[0]), 1.0 / memory),
+            noise=np.where(filled, self.sigma[rows] ** 2, 0.0),
         )
 
     def _keep(self, rows: Int64, place: int, hour: int, value: Float64) -> None:
@@ -133,7 +150,7 @@ class Sensors(Hours):
 
     def _train(self, rows: Int64, seats: Int64, learn: int) -> None:
         """Once a day: the common modes anew, of the sensors that were seen long enough and move at all."""
-        enough = (self.seen[rows] >= learn - RING - DAY) & (self.seen[rows] > 2 * DAY)
+        enough = self.seen[rows] >= max(_ENOUGH * min(int(self.learnt[rows[0]]), learn), _SOME_H)
         fit = enough & (self.spread[rows, seats] > 0.0)
         self.sigma[rows] = np.nan
         self.modes[rows] = 0.0

@@ -216,6 +216,12 @@ def test_zones_do_not_know_each_other():
     assert {int(h.row[0]) % 2 for h in found} == {0}
 
 
+def test_hours_missing_here_and_there_while_it_learns_make_no_leak():
+    values = zone(30)
+    values[np.random.default_rng(8).random(values.shape) < 0.05] = np.nan
+    assert area().take(rows(values)) == []
+
+
 @pytest.mark.parametrize("fault", ["stuck", "gone", "every_third", "flow"])
 def test_a_sensor_that_fails_neither_raises_nor_hides_a_leak(fault):
     for values, raised in ((zone(20), []), (leaking(20, 17), [2])):
@@ -322,9 +328,9 @@ def test_common_modes_are_those_that_more_than_one_sensor_sees():
     rng = np.random.default_rng(2)
     demand = rng.normal(0, 1, 2000)
     values = demand[:, None] * np.array([1.0, 2, 3, 4]) + rng.normal(0, 0.1, (2000, 4))
-    mean, spread, seen = np.zeros(4), np.zeros((4, 4)), np.zeros(4, dtype=np.int64)
-    for value in values:
-        mean, spread, seen = absorb(mean, spread, seen, value, there=np.ones(4, dtype=np.bool_), memory=5000)
+    mean, spread = np.zeros(4), np.zeros((4, 4))
+    for i, value in enumerate(values, start=1):
+        mean, spread = absorb(mean, spread, value, own=np.full(4, 1 / i), weight=1 / i, noise=np.zeros(4))
     assert np.allclose(spread, np.cov(values.T, bias=True))
     usual = habit(mean, spread)
     assert usual.modes.shape == (4, 1)
