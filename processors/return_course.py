@@ -83,5 +83,7 @@ def _slopes(of: Course, device: Int64) -> tuple[Float64, Float64]:
     ss, ll, sl, rs, rl = of.moments[device].astype(np.float64).T
     ss, ll = ss * (1.0 + _RIDGE) + 1.0, ll * (1.0 + _RIDGE) + 1e-3
     whole = np.maximum(ss * ll - sl * sl, 1e-9)
-    by_supply = np.minimum(np.maximum((rs * ll - rl * sl) / whole, -0.2), 1.0)
-    return by_supply, (rl * ss - rs * sl) / whole
+    both, by_load = (rs * ll - rl * sl) / whole, (rl * ss - rs * sl) / whole
+    # At a constant flow a warmer return means less power: that is the fault itself and explains nothing.
+    by_supply = np.where(by_load > 0, both, rs / ss)
+    return np.minimum(np.maximum(by_supply, 0.0), 1.0), np.maximum(by_load, 0.0)

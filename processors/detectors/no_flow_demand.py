@@ -23,6 +23,8 @@ from processors.detectors import Detector
 _HOURS: Final = 24
 _MANY: Final = 250
 _LEAST: Final = 3  # visits of an hour before it is known
+_COOLS_US: Final = 24 * 3_600_000_000  # so long what was before the stop counts
+_COOLED: Final = 4.0  # times `colder`: a supply that fell further was turned off
 _DAYS: Final = 10.0  # that what is usual remembers
 
 
@@ -56,12 +58,14 @@ class NoFlowDemand(Beside):
         "warm": ("float32", 0.0),
         "visits": ("uint8", 0),
         "still_us": ("int64", UNSET),
+        "before": ("float32", np.nan),
     }
     STATE = tuple(COLUMNS)
     often: NDArray[np.float32]
     warm: NDArray[np.float32]
     visits: NDArray[np.uint8]
     still_us: Int64
+    before: NDArray[np.float32]  # (n,) K by which the supply was warmer than usual when heat last flowed
 
     def __init__(self, params: Mapping[str, float]) -> None:
         """RuleError for a parameter that makes no sense."""
@@ -88,7 +92,11 @@ class NoFlowDemand(Beside):
         self.still_us[device] = since
         hour = hour_of(time_us)
         known = self.visits[device, hour] >= _LEAST
-        warm = supply >= self.warm[device, hour] - self.params.of("colder", device)
+        colder, warmer = self.params.of("colder", device), supply - self.warm[device, hour]
+        # A supply that cools down because nothing flows was warm when it stopped.
+        cooling = (time_us - since < _COOLS_US) & (warmer >= -_COOLED * colder)
+        warm = (warmer >= -colder) | ((self.before[device] >= -colder) & cooling)
+        self.before[device] = np.where(flows & (self.visits[device, hour] > 0), warmer, self.before[device])
         wanted = known & warm & (self.often[device, hour] >= self.params.of("often", device))
         # A night is shorter than that; the hold time comes on top of it.
         lasted = time_us - since + self.params.us("hold_s", device) >= self.params.us("alone_s", device)

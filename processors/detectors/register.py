@@ -35,7 +35,7 @@ class Register(Beside):
 
     READS = 4
     PARAMS: ClassVar[Mapping[str, float]] = {
-        "limit": 0.25,
+        "limit": 0.5,
         "kwh": 1000.0,
         "least": 1.0,
         "window_h": 12.0,
@@ -95,7 +95,7 @@ class Register(Beside):
         long = (time_us - self.first_us[device]) / _HOUR_US >= self.params.of("window_h", device)
         full = known & long & (heat >= self.params.of("least", device))
         off = np.abs(risen - heat) > self.params.of("limit", device) * heat
-        anew = fresh & (~known | full | fell)
+        anew = fresh & (~known | full | fell | (heat == 0.0))  # a window begins with heat
         self.first[device] = np.where(anew, energy, self.first[device])
         self.first_us[device] = np.where(anew, time_us, self.first_us[device])
         self.heat[device] = np.where(anew, 0.0, heat)
