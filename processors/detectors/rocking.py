@@ -90,7 +90,6 @@ class Rocking(Condition):
         # Across a gap longer than the window everything is forgotten, the pose before it too.
         swung = (swing > self.params.of("swing", device)) & (elapsed >= 0) & (passed < 1.0)
         handled = swung & (swing > self.params.of("most", device))
-        swung &= ~handled
         before = self.count[device] * np.maximum(1.0 - passed, 0.0)
         count = np.where(handled, 0.0, before + swung).astype(np.float32)
         fresh = swung & (before < _HALF)

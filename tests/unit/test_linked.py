@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from processors.detectors import build
-from tests.support.beside import feed_rows
-from tests.support.detecting import phases
+from tests.support.beside import feed_rows, step_of
+from tests.support.detecting import phases, tell
 
 NAN = math.nan
 
@@ -53,3 +53,14 @@ def test_the_two_currents_may_come_in_messages_of_their_own():
 
 def test_a_fan_that_was_not_heard_of_lately_does_not_run():
     assert feed_rows(linked(), [(0.0, NAN, 9.0), *[(600.0 + i * 60, 0.0, NAN) for i in range(20)]]) == []
+
+
+def test_devices_that_send_halves_and_devices_that_send_both_do_not_disturb_each_other():
+    made = linked()
+    made.grow(np.full(2, 60.0), np.zeros(2, dtype=np.int64))
+    told = []
+    for i in range(10):
+        at = i * 60.0
+        told += tell(made.step(step_of([(at, 2.2, 9.0), (at, NAN, 9.0)], [0, 1])), [0, 1])
+        told += tell(made.step(step_of([(at + 20, 2.2, 9.0), (at + 20, 0.0, NAN)], [0, 1])), [0, 1])
+    assert [(device, one.phase) for device, one in told] == [(1, "raise")]

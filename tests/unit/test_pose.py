@@ -68,6 +68,12 @@ def test_readings_of_the_fitting_do_not_spoil_the_installed_pose():
     assert len(feed_rows(made, rows([12.5] * 3, start=2000))) == 1
 
 
+def test_once_learned_the_installed_pose_does_not_follow_a_creep():
+    creep = [1.0 + 0.3 * i for i in range(1, 60)]
+    (raised,) = feed_rows(pose(), rows([1.0] * 30 + creep))
+    assert (raised.onset_s, raised.at_s) == ((30 + 33) * 5.0, (30 + 34) * 5.0)
+
+
 def test_a_device_heard_of_for_the_first_time_far_from_level_is_raised():
     assert phases(feed_rows(pose(), rows([45.0] * 3))) == [("raise", 5.0)]
 

@@ -59,8 +59,11 @@ def test_a_busy_season_shows_in_the_vapours_and_is_excused():
 
 def test_bursts_count_for_little_however_high():
     rows = kitchen(40, steady)
-    wild = [(t, 40.0 if i % 700 == 10 else v, lead, load) for i, (t, v, lead, load) in enumerate(rows)]
+    wild = [
+        (t, 40.0 if i > 2016 and i % 288 == 154 else v, lead, load) for i, (t, v, lead, load) in enumerate(rows)
+    ]
     assert feed_rows(drift(), wild) == []
+    assert feed_rows(drift(cap=1000.0), wild) != [], "by a plain mean they would"
 
 
 def test_a_probe_that_reads_more_while_the_kitchen_rests_is_told_and_cooking_says_nothing_of_it():
