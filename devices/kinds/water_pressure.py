@@ -73,12 +73,12 @@ KIND: Final = Kind(
             severity=Severity.LOW,
             title=Text("供水压力过高", "Pressure too high"),
         ),
-        # 60 kPa at once is a burst wherever it is; once a point is known, 15 kPa beyond its own scatter are.
+        # 60 kPa at once is a burst wherever it is; of a known point 10 kPa are, if beyond its own scatter.
         Use(
             rule="burst",
             detector="burst",
             quantity=PRESSURE,
-            params={"change": 60.0, "least": 15.0, "hold_s": 300.0, "clear_s": 900.0},
+            params={"change": 60.0, "least": 10.0, "hold_s": 300.0, "clear_s": 900.0},
             severity=Severity.HIGH,
             title=Text("压力骤降，疑似爆管", "Sudden fall, a burst is likely"),
             version=2,

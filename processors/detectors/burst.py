@@ -114,11 +114,12 @@ class Burst(Condition):
         """Take one value per device and say what began or ended."""
         device, time_us, value = rows_of(step.device), step.time_us, step.value
         last, older, seen = self.last[device], self.older[device], self.seen_us[device]
-        idle, elapsed = self.phase[device] == IDLE, time_us - seen
+        phase, elapsed = self.phase[device], time_us - seen
+        idle = phase == IDLE
         window_us = self.params.us("window_s", device)
         patience = self.patience(device, window_us)
         # What changed during a long gap did not change suddenly.
-        lost = (elapsed > patience) & (self.phase[device] != RAISED)
+        lost = (elapsed > patience) & (phase != RAISED)
         count = np.where(lost, 0, self.count[device])
         full = count >= _FULL
         passed = np.minimum(np.maximum(elapsed, 0), patience)
