@@ -25,7 +25,7 @@ class Missing(Beside):
 
     Only a device that has shown the quantity `learn` times can miss it. It counts as missing when it was away for
     more than three of the device's reporting periods, or `away_s` where that is longer. State: the condition, the
-    latest values, the last good value and its time.
+    latest values, the last good value and its time, the last message's time.
     """
 
     READS = 4
@@ -38,11 +38,13 @@ class Missing(Beside):
         **Beside.COLUMNS,
         "good": ("float64", np.nan),
         "good_us": ("int64", UNSET),
+        "heard_us": ("int64", UNSET),
         "count": ("int32", 0),
     }
     STATE = tuple(COLUMNS)
     good: Float64
     good_us: Int64
+    heard_us: Int64
     count: Int32
 
     def __init__(self, params: Mapping[str, float]) -> None:
@@ -54,13 +56,16 @@ class Missing(Beside):
         """The clock of `device` (m,) was set back: a value that is due is timed anew."""
         super().forget(device)
         self.good_us[device] = UNSET
+        self.heard_us[device] = UNSET
 
     def look(self, device: Int64, time_us: Int64, values: Float64) -> Look:
         """Whether the value came with this message, and how long ago it last did."""
         here = self.latest_us[device, 0] == time_us
         since = self.good_us[device]
         # After a silence of everything, the value has as long again to come.
-        since = np.where(here | (since == UNSET), time_us, since)
+        apart = time_us - self.heard_us[device] > self._gap_us[device]
+        since = np.where(here | apart | (since == UNSET), time_us, since)
+        self.heard_us[device] = time_us
         silent = np.isfinite(values[:, 1:]).sum(axis=1) == 0
         away = np.maximum(self._gap_us[device], self.params.us("away_s", device))
         known = self.count[device] >= self.params.of("learn", device)
