@@ -23,7 +23,15 @@ _LEAST_K: Final = 4.0  # a smaller difference is within what two sensors leave o
 
 
 class LowDt(ReturnWatch):
-    """As `ReturnWatch`; `limit`: share of the usual difference of supply and return that is lost."""
+    """Raise when supply and return, smoothed, lost a share `limit` of the difference that is usual at this load.
+
+    Reads RETURN, beside: supply, power, flow; without power and flow, hours with a warm supply count.
+    `unrest`: the limit is at least so many times the usual size of that excess. `least_load`, `least_supply`: heat
+    flows above these, in kW (or m3/h without a power) and degrees. `smooth_h`: hours with heat that the mean
+    remembers. `learn_h`: readings before anything is said. `memory`: days that the course remembers. `hold_s`,
+    `clear_s`: how long beyond, and below half the limit. `accept_s`: a fault that outlasts it becomes usual. State:
+    the condition, the latest values, the course, the smoothed excess and its usual size.
+    """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
         **ReturnWatch.COMMON,
