@@ -20,7 +20,7 @@ from processors.detectors import Detector
 
 
 class ColdSupply(Beside):
-    """Raise when the supply stays below `low` for `hold_s` while heat flows; clears at `low` plus `hysteresis` for `clear_s`.
+    """Raise when the supply stays below `low` for `hold_s` with heat; clear `hysteresis` above it, for `clear_s`.
 
     Reads SUPPLY, beside: power, flow. Heat flows at a power above `least_load` in kW, or a flow above `least_flow`.
     """

@@ -29,7 +29,8 @@ class HeatBalance(Beside):
 
     Reads POWER, beside: flow, supply, return. Readings count with a flow above `least_flow` and a difference above
     `least_k`, that came together. `window_h`: hours with heat that the means remember; after `ready_h` of them it
-    says something, beyond for `hold_s`; it clears within 0.8 of the limit for `clear_s`. `glycol`: a factor for what is not water. State: the condition, the latest values, the means.
+    says something, beyond for `hold_s`; it clears within 0.8 of the limit for `clear_s`. `glycol`: a factor for
+    what is not water. State: the condition, the latest values, the means.
     """
 
     READS = 3

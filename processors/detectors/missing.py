@@ -24,8 +24,9 @@ class Missing(Beside):
     """Raise when the value was absent or bad while messages carry others; clears when back.
 
     Only a device that has shown the quantity `learn` times can miss it. It counts as missing when it was away for
-    more than three of the device's reporting periods, or `away_s` where that is longer; `hold_s` comes on top; clears after `clear_s`. State: the condition, the
-    latest values, the last good value and its time, the last message's time.
+    more than three of the device's reporting periods, or `away_s` where that is longer; `hold_s` comes on top;
+    clears after `clear_s`. State: the condition, the latest values, the last good value and its time, the last
+    message's time.
     """
 
     READS = 4

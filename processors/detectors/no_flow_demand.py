@@ -32,10 +32,10 @@ class NoFlowDemand(Beside):
     """Raise when flow stays under `low` for `hold_s` while heat is wanted; clears when it flows again.
 
     Reads FLOW, beside: power, supply, return; without a flow, power under `low_power` says the same. Heat is wanted
-    at hours when it flowed on a share `often` of the last days, at a supply at most `colder` K under what it usually
-    is then. `hot`: at hours not learned yet, a supply of at least this counts as demand, once
-    the flow was away for `alone_s`, longer than a night. Clears when it flowed for `clear_s`. State: the condition, the latest values, for
-    each hour the share of days with flow, the supply with it, and visits.
+    at hours when it flowed on a share `often` of the last days, at a supply at most `colder` K under what it
+    usually is then. `hot`: at hours not learned yet, a supply of at least this counts as demand, once the flow was
+    away for `alone_s`, longer than a night. Clears when it flowed for `clear_s`. State: the condition, the latest
+    values, for each hour the share of days with flow, the supply with it, and visits.
     """
 
     READS = 3

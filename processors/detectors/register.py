@@ -29,8 +29,8 @@ class Register(Beside):
 
     Reads ENERGY, beside: power, flow, supply, return. `kwh`: kWh in a unit of the register. `least` is some ten
     steps of the register, so that its resolution does not matter. The window begins anew when it was judged. A rise
-    is not compared across gaps. `fall`: units by which it may jitter back. `hold_s`, `clear_s` count from the first window that is off, or right. State: the condition, the latest
-    values, the window's begin and the heat since.
+    is not compared across gaps. `fall`: units by which it may jitter back. `hold_s`, `clear_s` count from the first
+    window that is off, or right. State: the condition, the latest values, the window's begin and the heat since.
     """
 
     READS = 4

@@ -23,7 +23,8 @@ class ReversedSensors(Beside):
     """Raise when return is above supply by `more` K for `hold_s` with heat; clears when it is below for `clear_s`.
 
     Reads RETURN, beside: supply, power, flow. `least_load`: heat flows above it, in kW (or m3/h where power is not
-    known). `alone_s`: so long without a word on heat. State: the condition, the latest values, since when the return is the warmer one.
+    known). `alone_s`: so long without a word on heat. State: the condition, the latest values, since when the
+    return is the warmer one.
     """
 
     READS = 3

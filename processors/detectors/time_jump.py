@@ -23,8 +23,8 @@ from processors.findings import Phase
 class TimeJump(Condition):
     """Raise when readings arrive more than `jump_s` earlier or later than usual, by their own time, for `hold_s`.
 
-    `learn`: readings that make the usual delay. Clears when it was near for `clear_s`. After `accept_s` the new offset is usual.
-    State: the condition, the usual delay and how many readings made it.
+    `learn`: readings that make the usual delay. Clears when it was near for `clear_s`. After `accept_s` the new
+    offset is usual. State: the condition, the usual delay and how many readings made it.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
