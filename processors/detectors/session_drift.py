@@ -26,6 +26,7 @@ from processors.findings import Phase
 _ZONE_US: Final = 8 * 3_600_000_000  # days are the city's
 _HUGE: Final = 1e30
 _LEVELS, _LEARNED = 2, 255
+_BEST: Final = 0.3  # of the past, or one over it: no cleaning does so much at once, something else is the matter
 Float32 = NDArray[np.float32]
 
 
@@ -185,6 +186,10 @@ class SessionDrift(Condition):
         self.days[device] = np.minimum(days + 1, self._learn)
         return self._state(step, rows, mean, past, ratio, total)
 
+    def _too_good(self, ratio: Float64) -> Bool:
+        """(m,) days that are not what they seem, as with a probe that is blocked: the past is not learned from them."""
+        return ratio < _BEST if self._sign > 0 else ratio > 1.0 / _BEST
+
     def _sums(self, device: Int64, time_us: Int64, ratio: Float64, learning: Bool) -> Float64:
         """(m, 2) Page's sums after this day: worse, better. A level that got better is learned anew."""
         limit, slack = self.params.of("limit", device), self.params.of("slack", device)
@@ -192,7 +197,7 @@ class SessionDrift(Condition):
         before = self.total[device].astype(np.float64)
         total = np.empty_like(before)
         total[:, 0] = np.maximum(before[:, 0] + push - slack, 0.0)
-        total[:, 1] = np.maximum(before[:, 1] - push - slack, 0.0)
+        total[:, 1] = np.where(self._too_good(ratio), before[:, 1], np.maximum(before[:, 1] - push - slack, 0.0))
         total[learning] = 0.0
         better = (total[:, 1] > limit) & (self.phase[device] != RAISED)
         self.days[device[better]] = 0

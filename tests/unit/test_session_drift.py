@@ -92,3 +92,7 @@ def test_after_cleaning_the_past_is_learned_anew_and_the_next_fouling_is_seen():
 def test_it_clears_when_the_level_is_back():
     found = feed_rows(drift(), kitchen(50, lambda d: 0.6 if 14 <= d < 24 else 0.25))
     assert [told.phase for told in found] == ["raise", "clear"]
+
+
+def test_a_probe_that_was_diluted_for_weeks_and_is_repaired_is_no_fouling():
+    assert feed_rows(drift(), kitchen(60, lambda d: 0.03 if 20 <= d < 40 else 0.25)) == []
