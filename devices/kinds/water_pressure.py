@@ -200,14 +200,14 @@ KIND: Final = Kind(
                 name="leak",
                 label=Text("接口突然漏水", "Joint gives way"),
                 effects=(Effect("pressure_kpa", Change.STEP, -75.0),),
-                rules=("burst", "leak"),
+                rules=("burst", "leak", "leak_area"),
                 duration_s=12 * 3600.0,
             ),
             Fault(
                 name="slow_leak",
                 label=Text("暗漏逐日加重", "Hidden leak grows"),
                 effects=(Effect("pressure_kpa", Change.RAMP, -0.25),),
-                rules=("leak",),
+                rules=("leak", "leak_area"),
                 duration_s=14 * 86400.0,
             ),
             Fault(

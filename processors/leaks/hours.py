@@ -146,9 +146,11 @@ class Hours:
             return []
         # Between two of these marks the same two hours can be filled; at a mark the older one is over.
         mark = (now - self._late_us) // HOUR_US
-        edges = np.flatnonzero(np.diff(mark)) + 1
+        parts = [np.flatnonzero(good)]
+        if mark[0] != mark[-1]:
+            parts = np.split(parts[0], np.searchsorted(parts[0], np.flatnonzero(np.diff(mark)) + 1))
         found: list[Hits] = []
-        for part in np.split(np.flatnonzero(good), np.searchsorted(np.flatnonzero(good), edges)):
+        for part in parts:
             if len(part):
                 found += self._part(device[part], step.time_us[part], now[part], step.value[part])
         return found

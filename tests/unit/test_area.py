@@ -118,6 +118,10 @@ def test_a_repair_clears_the_leak_and_keeps_its_device_and_onset():
     assert 21 < short(found)[-1][2] <= 23.5
 
 
+def test_a_sensor_that_rises_is_no_leak_at_the_others():
+    assert area().take(rows(leaking(20, 17, pattern=-2 * LEAK))) == []
+
+
 def test_a_second_leak_elsewhere_is_raised_while_the_first_one_stands():
     values = leaking(26, 17)
     values[22 * DAY :] += np.array([0, 0, 0, 0, -0.3, -1.2, 0, 0])
