@@ -241,7 +241,8 @@ class Area(Sensors):
         )
 
     def _place(self, seen: Seen, event: int) -> Int64:
-        return seen.rows[ranked(self.pattern[seen.rows, event] / seen.usual.sigma, _PLACES)]
+        unit = seen.usual.sigma * np.sqrt(self.unsteady[seen.rows])  # an unsteady sensor is not first by its noise
+        return seen.rows[ranked(self.pattern[seen.rows, event] / unit, _PLACES)]
 
     def _room(self, lead: int) -> int:
         """The event to use next: a free one, else the oldest that is not told, else the oldest."""

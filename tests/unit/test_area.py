@@ -93,6 +93,7 @@ def test_a_new_leak_is_raised_within_a_day_and_named_by_the_sensor_it_shows_most
     assert 17 < short(found)[0][2] <= 18
     assert found[0].row.tolist() == [2]
     assert found[0].place[0].tolist()[0] == 2
+    assert all(one.place[0][0] == 2 for one in found)
     told = found[-1]
     assert told.expected[0] - told.observed[0] == pytest.approx(told.extra["drop"][0])
     assert told.extra["drop"][0] > 0.3
