@@ -110,7 +110,7 @@ KIND: Final = Kind(
             detector="slug",
             quantity=COD,
             beside=(FLOW,),
-            params={"high": 1500.0},
+            params={"high": 1500.0, "hold_s": 1500.0},
             severity=Severity.HIGH,
             title=Text("进水 COD 冲击", "COD slug at the inlet"),
             version=2,
@@ -146,7 +146,7 @@ KIND: Final = Kind(
             detector="slug",
             quantity=NH3N,
             beside=(FLOW,),
-            params={"high": 90.0},
+            params={"high": 90.0, "hold_s": 1500.0},
             severity=Severity.LOW,
             title=Text("进水氨氮偏高", "NH3-N high at the inlet"),
             version=2,
@@ -172,7 +172,7 @@ KIND: Final = Kind(
             detector="analyser_drift",
             quantity=COD,
             beside=(FLOW, NH3N, TN, TP),
-            params={"together": 1.0},
+            params={"together": 1.0, "slack": 0.07, "limit": 0.25},
             severity=Severity.MEDIUM,
             title=Text("多台仪表同步漂移", "Analysers drift together"),
             because=Text(
@@ -271,7 +271,8 @@ KIND: Final = Kind(
                 label=Text("外水入渗", "External water in the sewer"),
                 effects=(Effect("cod_mgl", Change.SCALE, 0.16), Effect("flow_ls", Change.SCALE, 1.6)),
                 rules=("cod_low",),
-                duration_s=5 * 86400.0,
+                duration_s=14 * 86400.0,
+                seen_after_s=9 * 86400.0,
             ),
             Fault(
                 name="analyser_stuck",
@@ -279,6 +280,40 @@ KIND: Final = Kind(
                 effects=(Effect("cod_mgl", Change.FREEZE),),
                 rules=("cod_stuck",),
                 duration_s=12 * 3600.0,
+            ),
+            Fault(
+                name="nh3n_stuck",
+                label=Text("氨氮仪卡死", "NH3-N analyser stuck"),
+                effects=(Effect("nh3n_mgl", Change.FREEZE),),
+                rules=("nh3n_stuck",),
+                duration_s=12 * 3600.0,
+            ),
+            # A habit must be learned first: these need weeks, and no demo of an hour has them.
+            Fault(
+                name="cod_fouling",
+                label=Text("COD 探头结垢", "COD analyser fouled"),
+                effects=(Effect("cod_mgl", Change.GROW, -0.0012),),
+                rules=("cod_drift",),
+                duration_s=14 * 86400.0,
+                seen_after_s=14 * 86400.0,
+            ),
+            Fault(
+                name="nh3n_fouling",
+                label=Text("氨氮电极漂移", "NH3-N electrode drifts"),
+                effects=(Effect("nh3n_mgl", Change.GROW, -0.0012),),
+                rules=("nh3n_drift",),
+                duration_s=14 * 86400.0,
+                seen_after_s=14 * 86400.0,
+            ),
+            Fault(
+                name="common_drift",
+                label=Text("各分析仪同步漂移", "All analysers drift together"),
+                effects=tuple(
+                    Effect(name, Change.GROW, 0.0012) for name in ("cod_mgl", "nh3n_mgl", "tn_mgl", "tp_mgl")
+                ),
+                rules=("analysers_drift",),
+                duration_s=14 * 86400.0,
+                seen_after_s=14 * 86400.0,
             ),
             Fault(
                 name="flow_stuck",
@@ -305,6 +340,12 @@ KIND: Final = Kind(
                     Effect("tp_mgl", Change.SCALE, 0.55),
                 ),
                 duration_s=4 * 3600.0,
+            ),
+            Fault(
+                name="calibration",
+                label=Text("校准后读数阶跃（正常）", "Step after a calibration (normal)"),
+                effects=(Effect("cod_mgl", Change.SCALE, 1.08), Effect("nh3n_mgl", Change.SCALE, 0.94)),
+                duration_s=86400.0,
             ),
             Fault(
                 name="long_cycle",

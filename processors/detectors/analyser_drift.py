@@ -32,6 +32,7 @@ _SLOTS: Final = day_shape.SLOTS
 _MOST: Final = 0.25  # one day counts at most so much
 _FAR: Final = 4.0
 _KEPT: Final = 28
+_ALIKE: Final = 2.0
 _DAY_US: Final = 86_400_000_000
 _LOCAL_US: Final = _DAY_US // 3  # Beijing: UTC + 8 h
 
@@ -51,7 +52,7 @@ class AnalyserDrift(Condition):
         "together": 0.0,
         "slack": 0.1,
         "limit": 0.3,
-        "wet": 0.3,
+        "wet": 0.25,
         "weeks": 8.0,
         "learn_days": 14.0,
         "least_slots": 10.0,
@@ -179,24 +180,25 @@ class AnalyserDrift(Condition):
         """(m,) by what share the day left the habit, and whether it can be said."""
         today = self.today[device].astype(np.float64)
         flow = today[:, :, _FLOW]
-        count = (flow > 0).sum(axis=1)
-        seen = count >= self.params.of("least_slots", device)
-        wet = self.params.of("wet", device)
-        ordered = np.sort(np.where(flow > 0, flow, np.inf), axis=1)
-        each = np.arange(len(device))
-        low, high = ordered[each, count // 4], ordered[each, np.minimum(count * 3 // 4, _SLOTS - 1)]
-        dry = ~seen | ((high < 1.0 + wet) & (low > 1.0 / (1.0 + wet)))
+        least, wet = self.params.of("least_slots", device), self.params.of("wet", device)
+        flow_away, seen = _middle(_share(flow), flow > 0, least)
+        dry = np.abs(flow_away) <= wet  # 0 where no flow is known
         away = np.zeros((len(device), _WIDE - 1))
         there = np.zeros((len(device), _WIDE - 1), dtype=np.bool_)
         for i, column in enumerate((0, *range(2, _WIDE))):
             own = today[:, :, column]
-            load = own * np.where(flow > 0, flow, 1.0)
-            away[:, i], there[:, i] = _middle(_smaller(_share(own), _share(load)), own > 0, self._least(device))
+            thick, there[:, i] = _middle(_share(own), own > 0, least)
+            load, _ = _middle(_share(own * flow), own * flow > 0, least)
+            away[:, i] = np.where(seen, _smaller(thick, load), thick)
+        each = np.arange(len(device))
         others = there[:, 1:].sum(axis=1)
         if self._together:
-            far = away[:, 0]
+            total = near = away[:, 0]
             for i in range(1, _WIDE - 1):
-                far = np.where(there[:, i], _smaller(far, away[:, i]), far)
+                total = total + np.where(there[:, i], away[:, i], 0.0)
+                near = np.where(there[:, i], _smaller(near, away[:, i]), near)
+            # The mean is steadier than the least; but where one hardly moved, they did not move together.
+            far = _smaller(total / (1.0 + others), _ALIKE * near)
             return far, there[:, 0] & (others > 0) & seen & dry
         ordered = np.sort(np.where(there[:, 1:], away[:, 1:], np.inf), axis=1)
         beside = (
@@ -206,9 +208,6 @@ class AnalyserDrift(Condition):
             others > 0, _smaller(away[:, 0], away[:, 0] - np.where(others > 0, beside, 0.0)), away[:, 0]
         )
         return far, there[:, 0] & ((others > 0) | seen) & dry
-
-    def _least(self, device: Int64) -> Float64 | float:
-        return self.params.of("least_slots", device)
 
     def _typical(self, device: Int64) -> Float64:
         """(m,) the middle of the usual working day."""

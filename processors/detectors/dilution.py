@@ -160,7 +160,7 @@ class Dilution(Condition):
         rose = np.where(past_flow > 0, flow / np.where(past_flow > 0, past_flow, 1.0), nan)
         known = rose > 0
         drop = np.where(known, self.params.of("drop", device), self.params.of("drop_alone", device))
-        by_past = np.where(learned & (~known | (rose >= 1.0 + drop / 2)), past * (1.0 - drop), -np.inf)
+        by_past = np.where(learned & (~known | (rose >= 1.0 + drop)), past * (1.0 - drop), -np.inf)
         limit = np.fmax(by_past, self.params.of("low", device))
         enough = dry >= self.params.of("dry_days", device)
         back = mean > np.fmax(past * (1.0 - drop / 2) * learned, self.params.of("low", device)) + self.params.of(

@@ -35,6 +35,8 @@ _LEVEL_MOST: Final = 2.0
 _LEVEL_STEP: Final = 0.2  # bounded share by which a reading moves the level of the last days
 _PER_DAY: Final = 1.0 / 86_400e6
 _SPIKE: Final = 1.6  # a lone value this many times its neighbours, or its inverse, is a mark
+_QUIET: Final = 0.75
+_TYPICAL_DAYS: Final = 7.0
 _SPREAD_DAYS: Final = 20.0
 _SPREAD_MOST: Final = 0.3
 _WEEKS: Final = 3.0
@@ -65,7 +67,7 @@ class Slug(Condition):
         "ceiling": nan,
         "least": 0.4,
         "alone": 1.0,
-        "spreads": 24.0,
+        "spreads": 22.0,
         "hold_s": 1500.0,
         "clear_s": 1800.0,
         "update_s": 3600.0,
@@ -92,6 +94,7 @@ class Slug(Condition):
         "first_us": ("int64", UNSET),
         "seen_us": ("int64", UNSET),
         "mark_us": ("int64", UNSET),
+        "typical": ("float64", 0.0),
         "worst": ("float64", 0.0),
     }
     STATE = tuple(COLUMNS)
@@ -111,6 +114,7 @@ class Slug(Condition):
     first_us: Int64
     seen_us: Int64
     mark_us: Int64
+    typical: Float64
     worst: Float64
 
     def __init__(self, params: Mapping[str, float]) -> None:
@@ -192,6 +196,11 @@ class Slug(Condition):
         limit = np.where(flowing, self.params.of("least", device), alone)
         limit = np.maximum(limit, spread * self.params.of("spreads", device))
         limit = np.where(settling, np.maximum(limit, alone), limit)
+        # In the small hours little is needed to double little: what counts is measured by an ordinary hour as well.
+        typical = self.typical[device]
+        limit = limit * np.maximum(_QUIET * typical / np.where(known, usual, 1.0), 1.0)
+        week = np.where(typical > 0, passed * (_PER_DAY / _TYPICAL_DAYS), 1.0)
+        self.typical[device] = typical + np.where(known, (usual - typical) * np.minimum(week, 1.0), 0.0)
         excess = np.where(learned, middle - 1.0 - limit, -1.0)
         calm = known & (self.phase[device] == IDLE)
         above = np.clip(middle - 1.0, 0.0, _SPREAD_MOST)
