@@ -20,7 +20,7 @@ from processors.detectors import Detector
 
 
 class Frozen(Beside):
-    """Raise when the value stayed within `tolerance` for `hold_s` while one beside moved; clears when it changed, for `clear_s`.
+    """Raise when the value stayed within `tolerance` for `hold_s` while one beside moved; clear after `clear_s`.
 
     Units: `tolerance`, `least` in the quantity's unit: a smaller value is rest (a flow of 0). `moved`: how far a
     quantity beside must have gone since, as a share of its size. State: the condition, the latest values, the

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.errors import SpecError
 from devices.fleet import Entry, KindFleet
 from devices.readings import Batch, Quality, Reason
 from devices.spec import Kind, Panel, Profile, Quantity, Text
@@ -283,3 +286,20 @@ def test_growing_keeps_what_is_known():
     judged(gate, every_minute(400))
     gate.grow(pipes(5))
     assert judged(gate, [(0, 60.0, 600)]) == [(SUSPECT, Reason.RATE)]
+
+
+def test_a_sentinel_is_no_measurement_whatever_the_physical_range() -> None:
+    odd = replace(PRESSURE, physical=(-100, 1000), sentinels=(-39.9, 999.0))
+    fleet = fleet_of([Entry("PI-0", "pipe")], replace(PIPE, quantities=(BATTERY, odd))).kinds["pipe"]
+    gate = QualityGate(fleet, QualitySettings())
+    found = [
+        judged(gate, [(0, time, value)])[0] for time, value in ((0, 300), (60, -39.9), (120, 999), (180, -38.9))
+    ]
+    assert found[0] == (GOOD, Reason(0))
+    assert found[1] == found[2] == (BAD, Reason.INSTRUMENT)
+    assert found[3][0] == SUSPECT
+
+
+def test_a_sentinel_among_plausible_values_is_refused() -> None:
+    with pytest.raises(SpecError, match="sentinels"):
+        replace(PRESSURE, sentinels=(300.0,))
