@@ -70,6 +70,12 @@ def test_a_register_may_rest_all_summer():
     assert hours(circuit("register"), counting(24 * 60, 0.0, power=0.0)) == []
 
 
+def test_what_crept_in_without_heat_is_not_held_against_the_next_window():
+    made = circuit("register")
+    assert hours(made, counting(100, 0.1, power=0.0)) == []
+    assert hours(made, counting(48, 0.5, start=110.0), from_h=100) == []
+
+
 def test_flow_and_temperatures_stand_in_for_power():
     rows = [[100.0, nan, 10.0, 70.0, 40.0]] * 40
     assert len(risen(hours(circuit("register"), rows))) == 1
@@ -88,7 +94,7 @@ def test_a_supply_that_cools_because_nothing_flows_does_not_hide_it():
     hours(made, DAY * 14)
     rows = np.array(DAY)
     rows[10:, :2] = 0
-    rows[10:, 2] -= np.arange(14) * 1.5
+    rows[10:, 2] -= np.arange(14) * 4
     assert len(risen(hours(made, rows, from_h=14 * 24))) == 1
 
 
