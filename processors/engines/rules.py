@@ -154,8 +154,8 @@ class KindRules:
                 self._state(rule, hits, hits.row, seen.positions(self.by_tcp[hits.row], hits.at_us), findings)
 
     def silence(self) -> list[Detector]:
-        """The device-wide detectors that wait for a sign of life."""
-        return [rule.detector for rule in self._devicewide if rule.detector.deadlines() is not None]
+        """The detectors that wait for a sign of life: our own absence, or a gateway's, must not count as theirs."""
+        return [rule.detector for rule in self.rules if hasattr(rule.detector, "extend")]
 
     def _state(
         self,
