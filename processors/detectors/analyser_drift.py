@@ -44,7 +44,8 @@ class AnalyserDrift(Condition):
     must leave alike, two at least, and the flow must be known; 0: this one leaves the others, or where there are
     none, flow and habit. `slack`, `limit`: shares of the usual, per day and summed. `wet`: flow further than this
     share from the usual makes a day useless. `weeks`: the habit is that of about so many weeks; `learn_days`: blind
-    meanwhile. State: five day shapes, today's half hours, two sums, the last 28 days.
+    meanwhile. `least_slots`: half hours that make a day. State: five day shapes, today's half hours, two sums, the
+    last 28 days.
     """
 
     FIXED: ClassVar[frozenset[str]] = frozenset({"together", "weeks"})

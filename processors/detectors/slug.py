@@ -58,8 +58,8 @@ class Slug(Condition):
     learned yet (`learn_s`), `ceiling` every plant; NaN: none. `least`: share above the usual that counts at least,
     `alone` the same where no flow is known; `spreads`: at least so many of the plant's own mean deviations.
     `level_days`: the days that make the present level. `settle_s`: after a mark the level follows the instrument and
-    only `alone` counts. State: two day shapes (value, flow), two levels, spread, the last two ratios, the last flow
-    ratio, times.
+    only `alone` counts. `update_s`: a worse value is told at most so often. State: two day shapes (value, flow), two
+    levels, spread, the last two ratios, the last flow ratio, times.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
