@@ -59,10 +59,15 @@ class SqlRegistry:
     def entries(self) -> list[Entry]:
         """Every device that is expected to report, by id. Abandoned ones are left out."""
         wanted = select(*_HOT).where(DEVICE.c.state != ObjectState.ABANDONED.value).order_by(DEVICE.c.id)
+        located = select(SITE.c.id, SITE.c.longitude, SITE.c.latitude).where(SITE.c.longitude.is_not(None))
         with _reading(self.engine) as connection:
+            places = {row[0]: (row[1], row[2]) for row in connection.execute(located)}
             # The columns stand in the order of Entry's fields: 100,000 devices load at every start.
             return [
-                Entry(*row[:6], *(row[6], _pairs(row[7]), *row[8:12], _settings(row[12])))
+                Entry(
+                    *row[:6],
+                    *(row[6], _pairs(row[7]), *row[8:12], _settings(row[12]), places.get(row[4])),
+                )
                 for row in connection.execute(wanted)
             ]
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from devices.spec import Kind
 
+_NOWHERE = (np.nan, np.nan)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -22,6 +24,7 @@ class Entry:
 
     `cadence_s`: its own reporting period, None for the kind's. `calibration`: quantity -> (gain, offset). `codec`:
     empty for the default of the topic it reports under. `model`, `address`, `settings`: as a `Device` has them.
+    `position`: of its site, longitude and latitude in degrees.
     """
 
     id: str
@@ -37,6 +40,7 @@ class Entry:
     model: str = ""
     address: str = ""
     settings: Mapping[str, Any] | None = None
+    position: tuple[float, float] | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +49,7 @@ class KindFleet:
 
     `cadence_s`: (n,) s. `gain`, `offset`: (n, q), or None while no device is calibrated. `gateway`: (n,)
     row in `Fleet.gateways` or -1. `registered_us`: (n,) UTC: a device that never reports is silent from here.
+    `position`: (n, 2) longitude and latitude in degrees, NaN where nobody measured them.
     """
 
     kind: Kind
@@ -61,6 +66,7 @@ class KindFleet:
     cadence_s: NDArray[np.float64]
     registered_us: NDArray[np.int64]
     gateway: NDArray[np.int32]
+    position: NDArray[np.float64]
     gain: NDArray[np.float64] | None = None
     offset: NDArray[np.float64] | None = None
 
@@ -132,6 +138,7 @@ def _kind_fleet(
         cadence_s=np.array([e.cadence_s or kind.cadence_s for e in rows], dtype=np.float64),
         registered_us=np.array([e.registered_us for e in rows], dtype=np.int64),
         gateway=np.array([gateway_row.get(e.gateway, -1) for e in rows], dtype=np.int32),
+        position=np.array([e.position or _NOWHERE for e in rows], dtype=np.float64).reshape(-1, 2),
     )
     _calibrate(fleet, rows)
     return fleet

@@ -1,7 +1,7 @@
 """Devices of one kind with labelled faults, as rows: what the simulator's city would report, without the wire.
 
-From: a kind and a seed. To: the yardsticks, the demo's slow faults, the manual's charts. A fault starts whenever its device is at work, after some
-days of health; each device has one. Harmless ones are labelled too, with no rules.
+From: a kind and a seed. To: the yardsticks, the demo's slow faults, the manual's charts. A fault starts whenever its
+device is at work, after some days of health; each device has one. Harmless ones are labelled too, with no rules.
 """
 
 from __future__ import annotations

@@ -137,6 +137,10 @@ class GroupDetector(Detector, Protocol):
 
     GROUPED: ClassVar[bool] = True
 
+    def locate(self, position: Float64) -> None:
+        """Say where devices are: `position` (n, 2) longitude and latitude in degrees, NaN where unknown."""
+        ...
+
     def group(self, zone: Int64) -> None:
         """Say which devices belong together: `zone` (n,), -1 for none. Called after every `grow`."""
         ...

@@ -206,7 +206,9 @@ def grow(rule: Rule, fleet: KindFleet) -> None:
     """Follow the registry: more devices, other cadences, other zones."""
     rule.detector.grow(fleet.cadence_s, fleet.registered_us)
     if rule.grouped:
-        cast("GroupDetector", rule.detector).group(zones(fleet))
+        detector = cast("GroupDetector", rule.detector)
+        detector.locate(fleet.position)
+        detector.group(zones(fleet))
 
 
 def _step(part: Batch, rows: Int64, rule: Rule, usable: Bool) -> Step:

@@ -106,7 +106,7 @@ def key(found: list[Told]) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_cut_into_any_steps_beside_any_neighbours_each_device_gets_the_same(name, data):
     streams = stream(data.draw(sequences()))
@@ -123,7 +123,7 @@ def test_cut_into_any_steps_beside_any_neighbours_each_device_gets_the_same(name
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_stopped_and_restored_anywhere_equals_never_stopping(name, data):
     values = [value for part in stream(data.draw(sequences())) for value in part]
@@ -141,7 +141,7 @@ def test_stopped_and_restored_anywhere_equals_never_stopping(name, data):
 
 
 @pytest.mark.parametrize("name", sorted(set(RULES) - {"silence"}))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(parts=sequences())
 def test_a_condition_rises_once_then_clears_and_keeps_its_onset(name, parts):
     for values in stream(parts):

@@ -24,7 +24,7 @@ def names() -> list[str]:
     )
 
 
-def measured(name: str, data: Path | None, quick: bool) -> tuple[list[Row], float]:  # noqa: FBT001
+def measured(name: str, data: Path | None, quick: bool) -> tuple[list[Row], float]:
     """One yardstick's rows, and the seconds it took."""
     started = time.perf_counter()
     rows = importlib.import_module(f"{tests.yardsticks.__name__}.{name}").run(data, quick)

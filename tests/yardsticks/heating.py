@@ -371,7 +371,7 @@ def by_chance(kept: Sequence[tuple[Meter, list[Event], list[Span]]], seed: int =
     return float(np.mean(scores))
 
 
-def run(data: Path | None, quick: bool = False) -> list[Row]:  # noqa: FBT001, FBT002  as every yardstick
+def run(data: Path | None, quick: bool = False) -> list[Row]:
     """Faults on both substations, and the clean series."""
     if data is None or not list(data.glob("heat_substation_*.parquet")):
         return [Row("heating", "event F-score", "-", ">= 0.8", None, "-", "-", "needs heat_substation_*.parquet")]

@@ -292,7 +292,7 @@ def fixed_limits(plant: Plant, seeds: Sequence[int]) -> float:
     return whole.f()
 
 
-def run(data: Path | None, quick: bool = False) -> list[Row]:  # noqa: FBT001, FBT002  the yardsticks' common form
+def run(data: Path | None, quick: bool = False) -> list[Row]:
     """The table's rows for sewage inflow; without the public series nothing is measured."""
     if data is None or not (data / FILE).exists():
         return [Row("sewage inflow", "event F-score", "-", ">= 0.9", None, "-", "-", f"needs {FILE}")]

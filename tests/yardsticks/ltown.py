@@ -98,7 +98,7 @@ class Network:
         return float(np.hypot(*(middle - self.place[node])))
 
 
-def run(data: Path | None, quick: bool = False) -> list[Row]:  # noqa: FBT001, FBT002  the yardsticks' own surface
+def run(data: Path | None, quick: bool = False) -> list[Row]:
     """Both figures for every year in `data`; `quick` stops after 100 days."""
     years = [] if data is None else sorted(data.glob("ltown_*_sim.parquet"))
     if not years:

@@ -194,7 +194,7 @@ def chance(series: Sequence[Series], found: Sequence[Bool], cost: Costs) -> floa
     return float(np.mean(scores))
 
 
-def run(data: Path | None, quick: bool = False) -> list[Row]:  # noqa: FBT001, FBT002  the yardsticks' common form
+def run(data: Path | None, quick: bool = False) -> list[Row]:
     """One row for each cost profile; none without the data."""
     if data is None or not (data / "nab" / "windows.json").exists():
         return []

@@ -151,7 +151,7 @@ def only(kind: Kind, *uses: Use) -> Kind:
     return replace(kind, detectors=uses)
 
 
-def plans(quick: bool) -> list[Plan]:  # noqa: FBT001  the yardsticks' common form
+def plans(quick: bool) -> list[Plan]:
     """One per kind; `quick` sees that it works."""
     cover, kitchen = manhole_cover.KIND, kitchen_exhaust.KIND
     tilted = next(use for use in cover.detectors if use.rule == "tilted")
@@ -243,7 +243,7 @@ def _span(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
 
 
-def run(data: Path | None, quick: bool = False) -> list[Row]:  # noqa: FBT001, FBT002  the yardsticks' common form
+def run(data: Path | None, quick: bool = False) -> list[Row]:
     """The table's rows."""
     return [row for plan in plans(quick) for row in measure(plan, SEEDS[:1] if quick else SEEDS)]
 

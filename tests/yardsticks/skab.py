@@ -115,7 +115,7 @@ def measure(folder: Path, *, quick: bool) -> Row:
     )
 
 
-def run(data: Path | None, quick: bool = False) -> list[Row]:  # noqa: FBT001, FBT002  the yardsticks' common form
+def run(data: Path | None, quick: bool = False) -> list[Row]:
     """One row for each folder of the testbed in `data`; none without."""
     if data is None:
         return []
