@@ -47,7 +47,7 @@ class Joint(Condition):
     Units: both limits in usual deviations. `learn`: rows with all quantities known that are learned from; nothing is
     said meanwhile. `smooth`, `follow`: rows over which values are averaged, and within which levels follow. `fresh_s`:
     how long the last value of another quantity counts, at least three reporting periods. Rows are those of the first
-    quantity. Clears after `clear_s` within the limits, or after `accept_s`: all is then learned anew. State per device
+    quantity. Raised after `hold_s` beyond, clears after `clear_s` within the limits, or after `accept_s`: all is then learned anew. State per device
     of k quantities: 9 numbers for each and 8 for each pair; `score`: (n,) 0 to 1, from 0.5 on exactly while raised.
     """
 
@@ -64,10 +64,10 @@ class Joint(Condition):
     }
     FIXED: ClassVar[frozenset[str]] = frozenset({"learn", "smooth"})
     BECAUSE: ClassVar[Text] = Text(
-        "{what}及同一设备的其他量合起来偏离常态，达到警戒线的{ratio:.1f}倍；偏离最大的是第{part:.0f}个量，"
+        "{what}及同一设备的其他量合起来偏离常态，达到警戒线的{ratio:.1f}倍；偏离最大的是{which}，"
         "现为{now:.4g}，平时{usual:.4g}",
         "{what} and the quantities beside it together are {ratio:.1f} times the alarm distance from usual; most of it "
-        "lies in quantity {part:.0f}, now {now:.4g}, usually {usual:.4g}",
+        "lies in {which}, now {now:.4g}, usually {usual:.4g}",
     )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Condition.COLUMNS,

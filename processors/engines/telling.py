@@ -74,6 +74,7 @@ def _finding(
         at_us=at,
         extra=extra,
         place=tuple(place),
+        beside=use.beside,
         over=hits.phase is Phase.CLEAR,
     )
     return Finding(

@@ -2,8 +2,9 @@
 
 From: a detector's `BECAUSE` (or the rule's own), filled with the numbers of one hit. To: the finding, and with it every
 board, message and report. Fields a sentence may use: {what} the quantity's label; {observed}, {expected}, {limit} with
-their unit; {since} the onset by the local clock; {lasted} how long since; {where} the devices nearest to the cause; and
-each number of the hit's `extra` by its name, with a format where it needs one: {ratio:.1f}.
+their unit; {since} the onset by the local clock; {lasted} how long since; {where} the devices nearest to the cause;
+{which} the label of the quantity whose place, from 1, is `part` in `extra`; and each number of the hit's `extra` by its
+name, with a format where it needs one: {ratio:.1f}.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from devices.spec import Quantity, Text
 from devices.units import UNITS
 from processors.errors import RuleError
 
-FIELDS: Final = ("what", "observed", "expected", "limit", "since", "lasted", "where")
+FIELDS: Final = ("what", "observed", "expected", "limit", "since", "lasted", "where", "which")
 _DEVICE: Final = Text("设备", "the device")
 _PLACES_SHOWN: Final = 5
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -39,6 +40,7 @@ class Facts:
     at_us: int
     extra: Mapping[str, float] = field(default_factory=dict)
     place: tuple[str, ...] = ()
+    beside: tuple[Quantity, ...] = ()
     over: bool = False
 
 
@@ -105,7 +107,7 @@ class _Number(float):
 
 def _filled(template: str, facts: Facts, *, zh: bool) -> str:
     value: Callable[[float], str] = partial(measured, quantity=facts.quantity, zh=zh)
-    label = facts.quantity.label if facts.quantity else _DEVICE
+    label, which = _label(facts), _which(facts)
     known: dict[str, Any] = {name: _Number(number) for name, number in facts.extra.items()}
     known |= {
         "what": label.zh if zh else label.en,
@@ -114,9 +116,19 @@ def _filled(template: str, facts: Facts, *, zh: bool) -> str:
         "limit": value(facts.limit),
         "since": local(facts.onset_us),
         "lasted": lasted((facts.at_us - facts.onset_us) / 1e6, zh=zh),
+        "which": which.zh if zh else which.en,
         "where": ("、" if zh else ", ").join(facts.place[:_PLACES_SHOWN]),
     }
     return template.format_map(known)
+
+
+def _which(facts: Facts) -> Text:
+    part = int(facts.extra.get("part", 1.0))
+    return facts.beside[part - 2].label if 2 <= part <= len(facts.beside) + 1 else _label(facts)
+
+
+def _label(facts: Facts) -> Text:
+    return facts.quantity.label if facts.quantity else _DEVICE
 
 
 def local(time_us: int) -> str:

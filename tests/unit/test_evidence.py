@@ -50,6 +50,13 @@ def test_a_sentence_says_what_how_much_against_what_since_when_and_where():
     }
 
 
+def test_a_quantity_beside_is_named_by_its_place():
+    flow = replace(PRESSURE, name="flow", label=Text("流量", "Flow"))
+    because = Text("{which}最远", "most of it in {which}")
+    named = [replace(LOW, beside=(flow,), extra={"part": part}) for part in (1.0, 2.0, 9.0)]
+    assert [sentence(because, facts)["zh"] for facts in named] == ["管网压力最远", "流量最远", "管网压力最远"]
+
+
 def test_what_is_over_says_so_first():
     said = sentence(Text("{what}过低", "{what} too low"), replace(LOW, over=True))
     assert said == {
