@@ -96,6 +96,8 @@ class Feed:
         self._threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="console-read")
         # Apart from the others: a store that is slow or hangs holds up no alert.
         self._store_threads = ThreadPoolExecutor(max_workers=_STORE_READS, thread_name_prefix="console-store")
+        # One at a time, apart: a look back over days takes long, and no page waits for it.
+        self._slow_threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="console-slow")
         self._surveyor = Surveyor(settings.silent_periods)
         self._vitals = Cached("health", lambda: self.call(health.vitals), settings.heartbeat_s / 2)
         self._alerts = Cached("alerts", self._read_alerts, settings.alerts_every_s / 2)
@@ -110,10 +112,15 @@ class Feed:
         """Run a blocking `read` in a worker thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, read, *values)
 
+    async def call_slow(self, read: Callable[..., T], *values: Any) -> T:
+        """Run a `read` that takes many seconds, one after the other, beside everything else."""
+        return await asyncio.get_running_loop().run_in_executor(self._slow_threads, read, *values)
+
     def close(self) -> None:
         """Start no further reads; those under way are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._store_threads.shutdown(wait=False, cancel_futures=True)
+        self._slow_threads.shutdown(wait=False, cancel_futures=True)
 
     async def vitals(self) -> Vitals:
         """The pipeline's signs of life."""

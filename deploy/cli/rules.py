@@ -159,7 +159,9 @@ def _demand_device(settings: Settings, kind: str, device: str) -> None:
 
 
 def withdraw(
-    number: Annotated[int, typer.Argument(help="Number of the change, as 'undercity rules history' shows it.")],
+    number: Annotated[
+        int, typer.Argument(min=1, max=2**62, help="Number of the change, as 'undercity rules history' shows it.")
+    ],
     config: ConfigOption = None,
     *,
     by: Annotated[str, typer.Option("--by", help="Who takes it back.")],

@@ -49,7 +49,7 @@ async def change(request: Request) -> Response:
     try:
         if fields.get("do") != "set":
             days = fields.get("days") if fields.get("days") in _DAYS else _DAYS[0]
-            found = await console.feed.call(book.preview, draft, float(str(days)))
+            found = await console.feed.call_slow(book.preview, draft, float(str(days)))
             return await _shown(request, draft.kind, fields, found)
         await console.feed.call(book.add, draft)
     except ProcessorError as error:
