@@ -72,7 +72,8 @@ class CycleStuck(Condition):
         if moved.any():
             fell = np.flatnonzero(raised & moved)
             cleared = self._hits(Phase.CLEAR, fell, step, level[fell])
-            self._learn(device, time_us - since, np.flatnonzero(moved & ~raised & ~gap & (since < time_us)))
+            # Also of what was raised: a value that moved again by itself may only have been slower than we thought.
+            self._learn(device, time_us - since, np.flatnonzero(moved & ~gap & (since < time_us)))
             self.phase[device[fell]] = IDLE
         anew = moved | ((gap | (since == UNSET)) & ~raised)
         since = np.where(anew, time_us, since)
@@ -92,12 +93,16 @@ class CycleStuck(Condition):
         return np.where(known, learned, self.params.us("hold_s", device))
 
     def _learn(self, device: Int64, lasted_us: Int64, rows: Int64) -> None:
-        """A run of `device[rows]` is over: it moves what is usual, an odd one not far."""
+        """A run of `device[rows]` is over: it moves what is usual, an odd one not far.
+
+        The first runs are averaged plainly: the very first may have been cut off at any place.
+        """
         device, lasted = device[rows], lasted_us[rows].astype(np.float64)
         usual, runs = self.usual_us[device], self.runs[device]
-        ratio = np.clip(lasted / np.where(usual > 0, usual, 1.0), 0.5, 2.0)
+        known = (runs >= self.params.of("learn", device)) & (usual > 0)
+        ratio = np.clip(lasted / np.where(known, usual, 1.0), 0.5, 2.0)
         share = np.maximum(1.0 / (runs + 1.0), _STEP)
-        self.usual_us[device] = np.where(usual > 0, usual * (1.0 + share * (ratio - 1.0)), lasted)
+        self.usual_us[device] = usual + share * (np.where(known, ratio * usual, lasted) - usual)
         self.runs[device] = np.minimum(runs, _MANY - 1) + 1
 
     def _hits(self, phase: Phase, row: Int64, step: Step, expected: Float64 | float) -> list[Hits]:
@@ -109,7 +114,7 @@ class CycleStuck(Condition):
             at_us=step.time_us[row],
             observed=step.value[row],
             expected=expected,
-            limit=self.params.of("tolerance", device),
+            limit=nan,  # the tolerance is a width, not a level
         )
         usual = np.where(self.runs[device] > 0, self.usual_us[device] / _MINUTE, nan)
         for one in found:

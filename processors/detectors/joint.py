@@ -47,8 +47,9 @@ class Joint(Condition):
     Units: both limits in usual deviations. `learn`: rows with all quantities known that are learned from; nothing is
     said meanwhile. `smooth`, `follow`: rows over which values are averaged, and within which levels follow. `fresh_s`:
     how long the last value of another quantity counts, at least three reporting periods. Rows are those of the first
-    quantity. Raised after `hold_s` beyond, clears after `clear_s` within the limits, or after `accept_s`: all is then learned anew. State per device
-    of k quantities: 9 numbers for each and 8 for each pair; `score`: (n,) 0 to 1, from 0.5 on exactly while raised.
+    quantity. Raised after `hold_s` beyond, clears after `clear_s` within the limits, or after `accept_s`: all is then
+    learned anew. State per device of k quantities: 9 numbers for each and 8 for each pair; `score`: (n,) 0 to 1, from
+    0.5 on exactly while raised.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
