@@ -34,7 +34,8 @@ def previewed(
     kind = replace(kind, detectors=tuple(use for use in kind.detectors if use.rule == change.rule))
     zone = ZoneInfo(settings.notify.zone)
     source = journal_source(settings, kind, (now() - int(days * _DAY_US), None), zone)
-    always = replace(change, effective_us=0, until_us=FOREVER)
+    # As the newest of all: where several hold for the same target, the one written down last wins.
+    always = replace(change, number=FOREVER, effective_us=0, until_us=FOREVER)
     with bar("as it is") as progress:
         before = source.spans(kind, progress)
     changed: JournalSource = replace(source, changes=[*source.changes, always])

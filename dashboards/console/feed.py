@@ -96,8 +96,9 @@ class Feed:
         self._threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="console-read")
         # Apart from the others: a store that is slow or hangs holds up no alert.
         self._store_threads = ThreadPoolExecutor(max_workers=_STORE_READS, thread_name_prefix="console-store")
-        # One at a time, apart: a look back over days takes long, and no page waits for it.
-        self._slow_threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="console-slow")
+        # Apart: a look back over days takes long, and no page waits for it. Two, since the port allows one at a
+        # time: the second thread is free to say so at once.
+        self._slow_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="console-slow")
         self._surveyor = Surveyor(settings.silent_periods)
         self._vitals = Cached("health", lambda: self.call(health.vitals), settings.heartbeat_s / 2)
         self._alerts = Cached("alerts", self._read_alerts, settings.alerts_every_s / 2)
@@ -113,7 +114,7 @@ class Feed:
         return await asyncio.get_running_loop().run_in_executor(self._threads, read, *values)
 
     async def call_slow(self, read: Callable[..., T], *values: Any) -> T:
-        """Run a `read` that takes many seconds, one after the other, beside everything else."""
+        """Run a `read` that takes many seconds, beside everything else."""
         return await asyncio.get_running_loop().run_in_executor(self._slow_threads, read, *values)
 
     def close(self) -> None:

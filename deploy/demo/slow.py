@@ -19,6 +19,7 @@ from processors.backtest.simulated import ids, labels, rows
 _LONG_S: Final = 86_400.0
 _HEALTHY_DAYS: Final = {False: 2.0, True: 15.0}  # before a quick fault, before a long one
 _AFTER_DAYS: Final = 1.3
+_AFTERMATH_S: Final = 2 * _LONG_S  # what was wrong for weeks takes days to be forgotten
 _COARSE_S: Final = 600.0  # what takes weeks is seen at ten minutes as well, and ten times as fast
 
 
@@ -33,9 +34,7 @@ class Slow:
     def score(self) -> Detection:
         """As the live score."""
         end_us = max((one.end_us for one in self.labels), default=0) + 2 * int(AFTERMATH_S * 1e6)
-        return detection(
-            self.labels, self.noticed, grace_s=AFTERMATH_S, end_us=end_us, aftermath_s=4 * AFTERMATH_S
-        )
+        return detection(self.labels, self.noticed, grace_s=AFTERMATH_S, end_us=end_us, aftermath_s=_AFTERMATH_S)
 
 
 class Judged(NamedTuple):

@@ -308,6 +308,7 @@ KIND: Final = Kind(
                 effects=(Effect("supply_c", Change.STEP, -24.0), Effect("return_c", Change.STEP, 24.0)),
                 rules=("sensors_reversed",),
                 duration_s=24 * 3600.0,
+                seen_after_s=3 * 86400.0,
             ),
             Fault(
                 name="flow_reads_high",
@@ -338,6 +339,7 @@ KIND: Final = Kind(
                 effects=(Effect("flow_m3h", Change.FREEZE),),
                 rules=("flow_stuck",),
                 duration_s=24 * 3600.0,
+                seen_after_s=3 * 86400.0,
             ),
             Fault(
                 name="return_sensor_broken",
@@ -345,7 +347,7 @@ KIND: Final = Kind(
                 effects=(Effect("return_c", Change.SET, nan),),
                 rules=("return_missing",),
                 duration_s=2 * _DAY_S,
-                seen_after_s=1.25 * _DAY_S,
+                seen_after_s=3 * 86400.0,
             ),
             Fault(
                 name="dropout",

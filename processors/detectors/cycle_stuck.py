@@ -72,8 +72,8 @@ class CycleStuck(Condition):
         if moved.any():
             fell = np.flatnonzero(raised & moved)
             cleared = self._hits(Phase.CLEAR, fell, step, level[fell])
-            # Also of what was raised: a value that moved again by itself may only have been slower than we thought.
             self._learn(device, time_us - since, np.flatnonzero(moved & ~gap & (since < time_us)))
+            self._admit(device, time_us - since, fell)
             self.phase[device[fell]] = IDLE
         anew = moved | ((gap | (since == UNSET)) & ~raised)
         since = np.where(anew, time_us, since)
@@ -104,6 +104,12 @@ class CycleStuck(Condition):
         share = np.maximum(1.0 / (runs + 1.0), _STEP)
         self.usual_us[device] = usual + share * (np.where(known, ratio * usual, lasted) - usual)
         self.runs[device] = np.minimum(runs, _MANY - 1) + 1
+
+    def _admit(self, device: Int64, lasted_us: Int64, rows: Int64) -> None:
+        """What was raised moved again soon: the instrument is slower than we thought, and is not accused twice."""
+        soon = rows[lasted_us[rows] <= self.params.us("hold_s", device[rows])]
+        who = device[soon]
+        self.usual_us[who] = np.maximum(self.usual_us[who], lasted_us[soon] / 2)
 
     def _hits(self, phase: Phase, row: Int64, step: Step, expected: Float64 | float) -> list[Hits]:
         device = rows_of(step.device)[row]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Engine
 
@@ -18,7 +20,9 @@ def test_what_is_put_comes_back_and_putting_it_again_changes_nothing(database: E
     assert registry.put(city.devices, sites=city.sites, gateways=city.gateways) == Outcome(700, 0, 0)
     assert registry.put(city.devices, sites=city.sites, gateways=city.gateways) == Outcome(0, 0, 700)
     assert registry.revision() == 1
-    assert {entry.id: entry for entry in registry.entries()} == {d.id: d.entry() for d in city.devices}
+    assert {entry.id: replace(entry, position=None) for entry in registry.entries()} == {
+        d.id: d.entry() for d in city.devices
+    }
     assert {device.id: device for device in registry.devices()} == {d.id: d for d in city.devices}
     assert sorted(registry.sites(), key=lambda s: s.id) == sorted(city.sites, key=lambda s: s.id)
     assert {gateway.id for gateway in registry.gateways()} == {gateway.id for gateway in city.gateways}
