@@ -24,8 +24,13 @@ FAULTS = [
     for kind in KINDS.values()
     for fault in kind.simulate.faults
 ]
-# What takes weeks to be seen needs weeks of health before it too: that is measured by the yardsticks.
-SOON = [param for param in FAULTS if faulty.needed_s(*param.values, param.values[0].cadence_s) <= 2 * 86_400]
+# What takes days to be seen needs days of health before it too: that is measured by the yardsticks, and by the demo.
+SOON = [
+    param
+    for param in FAULTS
+    if faulty.needed_s(*param.values, param.values[0].cadence_s) <= 2 * 86_400
+    and (param.values[1].seen_after_s or 0) <= 2 * 86_400
+]
 each_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
@@ -96,7 +101,12 @@ def test_a_fault_stays_physical(kind: Kind, fault: Fault) -> None:
     values = model.values(rows, times)
     faulty.apply(model, [faulty.inject(model, labelled(kind, fault), 0)], rows, times, values, seed=1)
     for column, quantity in enumerate(kind.quantities):
-        assert quantity.physical[0] <= values[:, column].min() <= values[:, column].max() <= quantity.physical[1]
+        assert (
+            quantity.physical[0]
+            <= np.nanmin(values[:, column])
+            <= np.nanmax(values[:, column])
+            <= quantity.physical[1]
+        )
 
 
 @each_kind
