@@ -2,8 +2,8 @@
 
 An alert of a fitting rule within a fault's time finds it, once; a further one then, or within a day of its end, is
 neutral; every other alert is false, above all those during what is harmless: pumps that switch, demand peaks, holidays.
-Sizes and times come from seeds; 21 was tuned on, 22 seen before the last change. L-Town: an alert within three days after a leak
-exceeds 2 m3/h finds it; within a day of a leak's end it is neutral.
+Sizes and times come from seeds; 21 was tuned on, 22 seen before the last change. L-Town: an alert within three days
+after a leak exceeds 2 m3/h finds it; within a day of a leak's end it is neutral.
 """
 
 from __future__ import annotations
