@@ -122,9 +122,3 @@ def heating(load: Float64, least: Float64 | float) -> Bool:
     """(m,) whether heat flows by `load` (m,), a power or a flow; False where it is not known."""
     flows: Bool = load > least
     return flows
-
-
-def hour_of(time_us: Int64) -> Int64:
-    """(m,) hour of the day in Beijing."""
-    hour: Int64 = (time_us // 3_600_000_000 + 8) % 24
-    return hour

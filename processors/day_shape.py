@@ -14,12 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.readings import Bool, Float64, Int64
+from processors.local_time import HALF_US, SLOTS, slot_of
 
-SLOTS: Final = 48
-_SLOT_US: Final = 86_400_000_000 // SLOTS
-_LOCAL_SLOTS: Final = 8 * SLOTS // 24  # Beijing
-_THURSDAY: Final = 3  # 1 January 1970
-_SATURDAY: Final = 5
 _FARTHEST: Final = 1.5  # one half hour counts as at most this many times the usual, or its inverse
 _MANY: Final = 250
 
@@ -61,11 +57,9 @@ def width(name: str, quantities: int) -> tuple[int, ...]:
 
 def slots(time_us: Int64) -> Slots:
     """Where `time_us` (n,) lies in the week; the usual value of a half hour holds at its middle."""
-    now = time_us // _SLOT_US
-    part = (time_us - now * _SLOT_US) * (1.0 / _SLOT_US) - 0.5
-    count = now + _LOCAL_SLOTS
-    slot = count % SLOTS
-    weekend = ((count // SLOTS + _THURSDAY) % 7 >= _SATURDAY) * SLOTS
+    now = time_us // HALF_US
+    part = (time_us - now * HALF_US) * (1.0 / HALF_US) - 0.5
+    slot, weekend = slot_of(now)
     later = part >= 0
     beside = (slot + np.where(later, 1, -1)) % SLOTS
     return Slots(slot + weekend, slot + weekend, beside + weekend, np.abs(part))

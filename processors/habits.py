@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.readings import Float64, Int32, Int64
+from processors.local_time import HALF_US
 
 DAY: Final = 48
 WEEK: Final = 168
-_HALF_US: Final = 1_800_000_000
 _DAYS: Final = 10.0  # a value of the day's course is the mean of about so many days
 _WEEKS: Final = 4.0
 _MOST: Final = 200
@@ -57,7 +57,7 @@ def width(name: str) -> tuple[int, ...]:
 
 def usual(of: Habits, device: Int64, time_us: Int64, level: Float64) -> Float64:
     """(m,) usual value at `time_us` (m,); `level` (m,) where nothing is known of the hour."""
-    now, last = time_us // _HALF_US, of.half[device]
+    now, last = time_us // HALF_US, of.half[device]
     day, week = now % DAY, now // 2 % WEEK
     # The visit that is under way is no knowledge yet.
     days = of.day_visits[device, day] - 1.0 * (now == last)
@@ -69,7 +69,7 @@ def usual(of: Habits, device: Int64, time_us: Int64, level: Float64) -> Float64:
 
 def learn(of: Habits, device: Int64, time_us: Int64, value: Float64) -> None:
     """Take `value` (m,) at `time_us` (m,) into its cells; all values of one visit together weigh as one day."""
-    now, last = time_us // _HALF_US, of.half[device]
+    now, last = time_us // HALF_US, of.half[device]
     of.half[device] = now
     of.half_rows[device] = rows = np.where(now == last, of.half_rows[device], 0) + 1
     _learn(of.day_usual, of.day_visits, device, now % DAY, value, rows, _DAYS)

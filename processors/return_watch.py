@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.readings import Bool, Float64, Int64
-from processors.beside import Beside, Look, heating, hour_of
+from processors.beside import Beside, Look, heating
 from processors.condition import RAISED, UNSET, demand
+from processors.local_time import DAY_US, hour_of
 from processors.return_course import COLUMNS as COURSE
 from processors.return_course import expect, learn
 from processors.return_course import width as course_width
@@ -24,7 +25,6 @@ _BOUND: Final = 4.0  # limits: a wilder reading counts as this
 _DEV_MEMORY: Final = 20.0  # days that the usual unrest remembers
 _TRUST: Final = 0.2  # of a reading that is halfway to the limit
 _LEVEL_K: Final = 3.0  # hours that differ by less are alike
-_DAY_US: Final = 86_400_000_000
 
 
 class ReturnWatch(Beside):
@@ -78,7 +78,7 @@ class ReturnWatch(Beside):
 
     def patience(self, device: Int64, least_us: Int64 | int) -> Int64:
         """(m,) us: a night without heat changes nothing."""
-        return np.maximum(super().patience(device, least_us), 3 * _DAY_US)
+        return np.maximum(super().patience(device, least_us), 3 * DAY_US)
 
     def forget(self, device: Int64) -> None:
         """The clock of `device` (m,) was set back: the smoothed excess is of another time."""
@@ -143,7 +143,7 @@ class ReturnWatch(Beside):
         old = np.where(elapsed > self.patience(device, 0), 0.0, self.excess[device])
         excess = old + lasted / (smooth + lasted) * (away - old)
         size = np.minimum(np.abs(excess), limit)
-        self.usual[device] += lasted / (_DEV_MEMORY * _DAY_US) * (size - self.usual[device])
+        self.usual[device] += lasted / (_DEV_MEMORY * DAY_US) * (size - self.usual[device])
         self.excess[device] = excess
         self.judged_us[device] = np.where(ready, time_us, self.judged_us[device])
         return excess

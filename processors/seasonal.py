@@ -16,12 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.readings import Bool, Float64, Int64
+from processors.local_time import HALF_US, SLOTS, slot_of
 
-SLOTS: Final = 48
-HALF_US: Final = 86_400_000_000 // SLOTS
-_LOCAL_SLOTS: Final = 8 * SLOTS // 24  # Beijing
-_THURSDAY: Final = 3  # 1 January 1970
-_SATURDAY: Final = 5
 _WEEKS: Final = 3.0  # usual is what the last weeks did
 _MANY: Final = 250
 
@@ -85,10 +81,8 @@ def pace(of: Moving, device: Int64, time_us: Int64) -> Float64:
 
 def _slot(half: Int64) -> Int64:
     """Place in the week's two kinds of day, 0 to 95, of half hours counted from 1970."""
-    count = half + _LOCAL_SLOTS
-    weekend = ((count // SLOTS + _THURSDAY) % 7 >= _SATURDAY) * SLOTS
-    found: Int64 = count % SLOTS + weekend
-    return found
+    slot, weekend = slot_of(half)
+    return slot + weekend
 
 
 def _close(of: Moving, device: Int64, now: Int64, most: Float64 | float) -> None:

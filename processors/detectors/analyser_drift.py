@@ -23,18 +23,16 @@ from processors import day_shape
 from processors.condition import UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step, Window
 from processors.findings import Phase
+from processors.local_time import DAY_US, LOCAL_US, SLOTS, day_of
 
 _HUGE: Final = 1e100
 _BESIDE: Final = 4  # the flow and up to three further concentrations
 _WIDE: Final = 1 + _BESIDE
 _FLOW: Final = 1
-_SLOTS: Final = day_shape.SLOTS
 _MOST: Final = 0.25  # one day counts at most so much
 _FAR: Final = 4.0
 _KEPT: Final = 28
 _ALIKE: Final = 2.0
-_DAY_US: Final = 86_400_000_000
-_LOCAL_US: Final = _DAY_US // 3  # Beijing: UTC + 8 h
 
 
 class AnalyserDrift(Condition):
@@ -100,7 +98,7 @@ class AnalyserDrift(Condition):
 
     def width(self, name: str) -> tuple[int, ...]:
         """Day shapes of five quantities, today's half hours of each, and the days kept for the chart."""
-        own = {"today": (_SLOTS, _WIDE), "kept": (_KEPT,), "kept_day": (_KEPT,)}
+        own = {"today": (SLOTS, _WIDE), "kept": (_KEPT,), "kept_day": (_KEPT,)}
         return own.get(name) or day_shape.width(name, _WIDE)
 
     def usable(self, step: Step) -> Bool:
@@ -122,8 +120,8 @@ class AnalyserDrift(Condition):
             return []
         known = (over.mean > 0) & (over.usual > 0)
         ratio = np.where(known, np.clip(over.mean / np.where(known, over.usual, 1.0), 1 / _FAR, _FAR), 0.0)
-        self.today[over.device, over.slot % _SLOTS] = ratio
-        today = (time_us + _LOCAL_US) // _DAY_US
+        self.today[over.device, over.slot % SLOTS] = ratio
+        today = day_of(time_us)
         rows = np.flatnonzero(self.day[device] != today)
         if not len(rows):
             return []
@@ -149,7 +147,7 @@ class AnalyserDrift(Condition):
         idle = (self.up[device] <= 0) & (self.down[device] <= 0)
         up = np.clip(self.up[device] + bounded - slack, 0.0, 2 * limit)
         down = np.clip(self.down[device] - bounded - slack, 0.0, 2 * limit)
-        begun = self.day[device].astype(np.int64) * _DAY_US - _LOCAL_US
+        begun = self.day[device].astype(np.int64) * DAY_US - LOCAL_US
         self.onset_us[device] = np.where(idle, begun, self.onset_us[device])
         beyond = np.maximum(up, down) > limit
         moves = self.follow(
@@ -212,8 +210,8 @@ class AnalyserDrift(Condition):
 
     def _typical(self, device: Int64) -> Float64:
         """(m,) the middle of the usual working day."""
-        ordered = np.sort(self.shape[device, :_SLOTS, 0], axis=1)
-        typical: Float64 = ordered[:, _SLOTS // 2].astype(np.float64)
+        ordered = np.sort(self.shape[device, :SLOTS, 0], axis=1)
+        typical: Float64 = ordered[:, SLOTS // 2].astype(np.float64)
         return typical
 
     def forget(self, device: Int64) -> None:
@@ -229,7 +227,7 @@ class AnalyserDrift(Condition):
         usual = float(self._typical(np.array([device]))[0])
         away = self.kept[device][known].astype(np.float64)
         value = usual * np.where(away >= 0, 1.0 + away, 1.0 / (1.0 - away))
-        noon = self.kept_day[device][known].astype(np.int64) * _DAY_US - _LOCAL_US + _DAY_US // 2
+        noon = self.kept_day[device][known].astype(np.int64) * DAY_US - LOCAL_US + DAY_US // 2
         return Window(noon, value, np.full(len(noon), usual))
 
 

@@ -25,13 +25,14 @@ from processors import seasonal
 from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
+from processors.local_time import HALF_US, SLOTS
 
 _FULL = 3  # values that make the first level
 _HABIT = 3  # falls of one size that are the network's own doing
 _HABIT_US = 14 * 86_400_000_000
 _BEYOND_HABIT = 1.3  # a habit's next fall is not exactly as large
 _NOTED = 0.6  # of the point's own bound: smaller falls never matter
-_SAMPLES = 3 * seasonal.SLOTS  # scatter is that of three days
+_SAMPLES = 3 * SLOTS  # scatter is that of three days
 _MANY = 30_000
 
 
@@ -144,7 +145,7 @@ class Burst(Condition):
 
     def _turn(self, device: Int64, time_us: Int64, value: Float64, fine: Bool) -> None:
         """Where a half hour begins, learn from the one before: the course of the day, the scatter, the bound."""
-        turned = np.flatnonzero(self.half[device] != time_us // seasonal.HALF_US)
+        turned = np.flatnonzero(self.half[device] != time_us // HALF_US)
         if len(turned):
             self._know(device[turned])
         seasonal.learn(self, device, time_us, value, fine, 2.0 * self.params.of("least", device))
@@ -163,7 +164,7 @@ class Burst(Condition):
 
     def _bind(self, device: Int64, time_us: Int64) -> None:
         """Take the bound of `device` (m,) anew."""
-        known = self.samples[device] >= self.params.of("learn_s", device) * (1e6 / seasonal.HALF_US)
+        known = self.samples[device] >= self.params.of("learn_s", device) * (1e6 / HALF_US)
         fallback = self.params.of("change", device)
         recent = time_us[:, np.newaxis] - self.fell_us[device] <= _HABIT_US
         habit = np.where(recent, self.falls[device], 0.0).min(axis=1) * _BEYOND_HABIT

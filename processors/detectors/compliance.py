@@ -22,11 +22,10 @@ from processors.condition import UNSET, Condition, Moves, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.errors import RuleError
 from processors.findings import Phase
+from processors.local_time import day_of
 
 WEEK, MONTH = 7, 30  # days, today included
 _NONE: Final = -(2**31)
-_DAY_US: Final = 86_400_000_000
-_LOCAL_US: Final = 8 * 3_600_000_000  # Beijing
 _SAFE_WEEK, _SAFE_MONTH = 0.5, 0.9  # of what is allowed: safely back
 
 
@@ -85,7 +84,7 @@ class Compliance(Condition):
         before, elapsed = self.below[device], time_us - self.seen_us[device]
         known = (elapsed > 0) & (elapsed <= self._gap_us[device])
         lost = np.where(known, elapsed * (before + below.astype(np.int64)) // 2, 0)
-        day = (time_us + _LOCAL_US) // _DAY_US
+        day = day_of(time_us)
         self._turn(device, day)
         self.seen_us[device], self.below[device] = time_us, below
         self.today_us[device] += lost

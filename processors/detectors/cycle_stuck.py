@@ -16,16 +16,17 @@ import numpy as np
 
 from devices.readings import Float64, Int64, UInt8
 from devices.spec import Text
-from processors.condition import IDLE, RAISED, UNSET, Condition, demand, hits, rows_of
+from processors.condition import demand, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
+from processors.standing import Standing
 
 _MANY: Final = 250
 _STEP: Final = 0.05  # by how much one run moves what is usual, once many are known
 _MINUTE: Final = 60e6
 
 
-class CycleStuck(Condition):
+class CycleStuck(Standing):
     """Raise when the value stayed within `tolerance` for `cycles` of its usual runs; clear at the first change.
 
     Units: `tolerance` in the quantity's unit. `hold_s`: how long while fewer than `learn` runs are known; `least_s`:
@@ -44,15 +45,11 @@ class CycleStuck(Condition):
         "{what} has stood at {observed} since {since}, for {lasted}; it usually changes every {usual_min:.0f} minutes",
     )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
-        "phase": ("uint8", IDLE),
-        "since_us": ("int64", UNSET),
-        "moved_us": ("int64", UNSET),
-        "level": ("float64", 0.0),
+        **Standing.COLUMNS,
         "usual_us": ("float64", 0.0),
         "runs": ("uint8", 0),
     }
     STATE = tuple(COLUMNS)
-    level: Float64
     usual_us: Float64
     runs: UInt8
 
@@ -61,36 +58,17 @@ class CycleStuck(Condition):
         demand("cycle_stuck", params, cycles=">0", least_s=">0", hold_s=">0", tolerance=">=0", learn=">0")
         super().__init__(params)
 
-    def judge(self, step: Step) -> list[Hits]:
-        """Take one value per device and say what began or ended."""
-        device, time_us, value = rows_of(step.device), step.time_us, step.value
-        flat_us = self._flat_us(device)
-        level, since, raised = self.level[device], self.since_us[device], self.phase[device] == RAISED
-        gap = time_us - self.moved_us[device] > self.patience(device, flat_us)
-        moved = np.abs(value - level) > self.params.of("tolerance", device)
-        cleared: list[Hits] = []
-        if moved.any():
-            fell = np.flatnonzero(raised & moved)
-            cleared = self._hits(Phase.CLEAR, fell, step, level[fell])
-            self._learn(device, time_us - since, np.flatnonzero(moved & ~gap & (since < time_us)))
-            self._admit(device, time_us - since, fell)
-            self.phase[device[fell]] = IDLE
-        anew = moved | ((gap | (since == UNSET)) & ~raised)
-        since = np.where(anew, time_us, since)
-        self.since_us[device], self.moved_us[device] = since, time_us
-        self.level[device] = np.where(anew, value, level)
-        rose = np.flatnonzero(~raised & (time_us - since >= flat_us))
-        if not len(rose):
-            return cleared
-        self.phase[device[rose]] = RAISED
-        return [*self._hits(Phase.RAISE, rose, step, nan), *cleared]
-
-    def _flat_us(self, device: Int64) -> Int64:
-        """(n,) how long a value of `device` may stand."""
+    def longest_us(self, device: Int64) -> Int64 | int:
+        """(m,) several of the usual runs; a setting while too few of them are known."""
         learned = self.usual_us[device] * self.params.of("cycles", device)
         learned = np.maximum(learned, self.params.us("least_s", device)).astype(np.int64)
         known = self.runs[device] >= self.params.of("learn", device)
         return np.where(known, learned, self.params.us("hold_s", device))
+
+    def over(self, device: Int64, lasted_us: Int64, rows: Int64, fell: Int64) -> None:
+        """Learn from the runs that are over."""
+        self._learn(device, lasted_us, rows)
+        self._admit(device, lasted_us, fell)
 
     def _learn(self, device: Int64, lasted_us: Int64, rows: Int64) -> None:
         """A run of `device[rows]` is over: it moves what is usual, an odd one not far.
@@ -111,26 +89,14 @@ class CycleStuck(Condition):
         who = device[soon]
         self.usual_us[who] = np.maximum(self.usual_us[who], lasted_us[soon] / 2)
 
-    def _hits(self, phase: Phase, row: Int64, step: Step, expected: Float64 | float) -> list[Hits]:
+    def told(self, phase: Phase, row: Int64, step: Step, expected: Float64 | float) -> list[Hits]:
+        """Statements about `row` (m,) of the step, with the usual run in minutes."""
         device = rows_of(step.device)[row]
-        found = hits(
-            phase,
-            row,
-            onset_us=self.since_us[device],
-            at_us=step.time_us[row],
-            observed=step.value[row],
-            expected=expected,
-            limit=nan,  # the tolerance is a width, not a level
-        )
+        found = super().told(phase, row, step, expected)
         usual = np.where(self.runs[device] > 0, self.usual_us[device] / _MINUTE, nan)
         for one in found:
             one.extra = {"usual_min": usual}
         return found
-
-    def forget(self, device: Int64) -> None:
-        """The clock was set back: time the level anew; what is raised stays until the value moves."""
-        self.since_us[device[self.phase[device] != RAISED]] = UNSET
-        self.moved_us[device] = UNSET
 
 
 DETECTOR: Final[type[Detector]] = CycleStuck

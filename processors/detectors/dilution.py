@@ -22,13 +22,12 @@ from devices.spec import Text
 from processors.condition import UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step, Window
 from processors.findings import Phase
+from processors.local_time import DAY_US, LOCAL_US, day_of
 
 _HUGE: Final = 1e100
 _FORTNIGHT: Final = 14
 _WEEK: Final = 7
 _KEPT: Final = 42
-_DAY_US: Final = 86_400_000_000
-_LOCAL_US: Final = _DAY_US // 3  # Beijing: UTC + 8 h
 _FLOW_LASTS_US: Final = 3_600_000_000
 _PIECE_US: Final = 900_000_000  # readings closer than this are one reading's worth of a day
 _LEAST_HOURS: Final = 16.0
@@ -109,7 +108,7 @@ class Dilution(Condition):
     def judge(self, step: Step) -> list[Hits]:
         """Add up the day; at the first reading of a new one, judge the week that is over."""
         device, time_us = rows_of(step.device), step.time_us
-        today = (time_us + _LOCAL_US) // _DAY_US
+        today = day_of(time_us)
         rows = np.flatnonzero(self.day[device] != today)
         found: list[Hits] = []
         if len(rows):
@@ -172,7 +171,7 @@ class Dilution(Condition):
         which = self.active(device, beyond)
         if not len(which):
             return []
-        began = self.day[device[which]].astype(np.int64) * _DAY_US - _LOCAL_US - (_WEEK - 1) * _DAY_US
+        began = self.day[device[which]].astype(np.int64) * DAY_US - LOCAL_US - (_WEEK - 1) * DAY_US
         moves = self.follow(
             device[which],
             time_us[which],
@@ -249,7 +248,7 @@ class Dilution(Condition):
         known = self.day_number[device] >= 0
         if known.sum() < 2:
             return None
-        noon = self.day_number[device][known].astype(np.int64) * _DAY_US - _LOCAL_US + _DAY_US // 2
+        noon = self.day_number[device][known].astype(np.int64) * DAY_US - LOCAL_US + DAY_US // 2
         return Window(
             noon, self.day_load[device][known].astype(np.float64), np.full(len(noon), float(self.past[device]))
         )

@@ -23,6 +23,7 @@ from devices.spec import Text
 from processors.condition import IDLE, UNSET, Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step, Window
 from processors.findings import Phase
+from processors.local_time import DAY_US, HOUR_US, LOCAL_US
 
 NIGHTS: Final = 28
 _GUARD: Final = 5  # nights before the last two that count for nothing: a leak grows in them
@@ -30,9 +31,6 @@ _FEW: Final = 5  # nights with which a comparison begins
 _LOWEST: Final = 1  # so many nights may have been lower still
 _ENOUGH: Final = 12  # nights that tell how much nights differ; with fewer, twice the margin
 _NONE: Final = -(2**31)
-_DAY_US: Final = 86_400_000_000
-_HOUR_US: Final = 3_600_000_000
-_LOCAL_US: Final = 8 * _HOUR_US  # Beijing
 _CLOSE_DAYS: Final = 3  # two nights farther apart say nothing together
 
 
@@ -99,9 +97,9 @@ class NightMinimum(Condition):
 
     def judge(self, step: Step) -> list[Hits]:
         """Take one value per device; where that ends a night, say what it means."""
-        device, local = rows_of(step.device), step.time_us + _LOCAL_US
-        day = local // _DAY_US
-        hour = (local - day * _DAY_US) / _HOUR_US
+        device, local = rows_of(step.device), step.time_us + LOCAL_US
+        day = local // DAY_US
+        hour = (local - day * DAY_US) / HOUR_US
         night = (hour >= self.params.of("from_h", device)) & (hour < self.params.of("to_h", device))
         under_way = self.count[device] > 0
         found: list[Hits] = []
@@ -119,7 +117,7 @@ class NightMinimum(Condition):
 
     def _close(self, device: Int64, rows: Int64, time_us: Int64) -> list[Hits]:
         """The night of `device` (m,) is over."""
-        length_us = (self.params.of("to_h", device) - self.params.of("from_h", device)) * _HOUR_US
+        length_us = (self.params.of("to_h", device) - self.params.of("from_h", device)) * HOUR_US
         enough = self.count[device] * (self._gap_us[device] / 3) >= length_us / 4
         level, ended = self.total[device] / self.count[device], self.ended_us[device]
         self.total[device], self.count[device] = 0.0, 0
@@ -131,7 +129,7 @@ class NightMinimum(Condition):
     def _compare(self, device: Int64, rows: Int64, time_us: Int64, level: Float64, ended: Int64) -> list[Hits]:
         previous, previous_us = self.previous[device], self.previous_us[device]
         self.previous[device], self.previous_us[device] = level, ended
-        pair = np.abs(ended - previous_us) < _CLOSE_DAYS * _DAY_US
+        pair = np.abs(ended - previous_us) < _CLOSE_DAYS * DAY_US
         idle = self.phase[device] == IDLE
         self._base(device[idle])
         self._keep(device[idle], level[idle])
@@ -188,8 +186,8 @@ class NightMinimum(Condition):
         known = self.days[device] != _NONE
         if known.sum() < 2:
             return None
-        end_us = int(self.params.at("to_h", device) * _HOUR_US) - _LOCAL_US
-        time_us = self.days[device][known].astype(np.int64) * _DAY_US + end_us
+        end_us = int(self.params.at("to_h", device) * HOUR_US) - LOCAL_US
+        time_us = self.days[device][known].astype(np.int64) * DAY_US + end_us
         value = self.nights[device][known].astype(np.float64)
         shape = len(value)
         return Window(time_us, value, np.full(shape, self.usual[device]), np.full(shape, self.bound[device]))

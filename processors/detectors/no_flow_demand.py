@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from devices.readings import Float64, Int64
 from devices.spec import Text
-from processors.beside import Beside, Look, hour_of
+from processors.beside import Beside, Look
 from processors.condition import UNSET, demand
 from processors.detectors import Detector
+from processors.local_time import hour_of
 
 _HOURS: Final = 24
 _MANY: Final = 250

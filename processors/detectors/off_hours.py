@@ -19,9 +19,8 @@ from processors.condition import Condition, demand, hits, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.errors import RuleError
 from processors.findings import Phase
+from processors.local_time import DAY_US, LOCAL_US
 
-_ZONE_US: Final = 8 * 3_600_000_000
-_DAY_US: Final = 24 * 3_600_000_000
 _HOURS: Final = ("from_1", "to_1", "from_2", "to_2")
 
 
@@ -83,7 +82,7 @@ class OffHours(Condition):
 
     def _open(self, device: Int64, time_us: Int64) -> Bool:
         """(m,) whether somebody may be at work."""
-        hour = ((time_us + _ZONE_US) % _DAY_US) / 3.6e9
+        hour = ((time_us + LOCAL_US) % DAY_US) / 3.6e9
         more = self.params.of("tolerance_h", device)
         inside = np.zeros(len(device), dtype=np.bool_)
         for begin, end in (("from_1", "to_1"), ("from_2", "to_2")):

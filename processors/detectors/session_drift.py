@@ -22,8 +22,8 @@ from devices.spec import Text
 from processors.condition import RAISED, UNSET, Condition, Moves, demand, hits, micro, rows_of
 from processors.detectors import Detector, Hits, Step
 from processors.findings import Phase
+from processors.local_time import LOCAL_US
 
-_ZONE_US: Final = 8 * 3_600_000_000  # days are the city's
 _HUGE: Final = 1e30
 _LEVELS, _LEARNED = 2, 255
 _BEST: Final = 0.3  # of the past, or one over it: no cleaning does so much at once, something else is the matter
@@ -109,7 +109,7 @@ class SessionDrift(Condition):
     def judge(self, step: Step) -> list[Hits]:
         """Take one reading per device; where a day ended with it, say what began or ended."""
         device, time_us = rows_of(step.device), step.time_us
-        today = ((time_us + _ZONE_US) // self._day_us).astype(np.int32)
+        today = ((time_us + LOCAL_US) // self._day_us).astype(np.int32)
         seen = self.seen_us[device]
         fresh = seen == UNSET
         ended = np.flatnonzero((today != self.day[device]) & ~fresh)

@@ -21,10 +21,10 @@ from processors.condition import RAISED, UNSET, Condition, demand, hits, micro, 
 from processors.day_line import Line, line
 from processors.detectors import Detector, Hits, Step, Window
 from processors.findings import Phase
+from processors.local_time import LOCAL_US
 from processors.poses import gravity, tells
 
 _DEG: Final = 57.29577951308232
-_ZONE_US: Final = 8 * 3_600_000_000  # days are the city's
 _PARTS: Final = 4  # of a daily mean: three of gravity, the temperature
 _COVERED: Final = 0.5  # of a day, for a mean
 _HALF: Final = 0.5  # of a day: what changes more slowly is no daily course
@@ -117,7 +117,7 @@ class Settle(Condition):
         now = np.empty((len(device), _PARTS))
         now[:, :3] = pose
         now[:, 3] = step.beside[:, 3] if step.beside.shape[1] > 3 else np.nan
-        today = ((time_us + _ZONE_US) // self._day_us).astype(np.int32)
+        today = ((time_us + LOCAL_US) // self._day_us).astype(np.int32)
         seen = self.seen_us[device]
         fresh = seen == UNSET
         rows = np.flatnonzero((today != self.day[device]) & ~fresh)
@@ -226,7 +226,7 @@ class Settle(Condition):
         )
         beyond |= quick
         first = self._days - 1 - found.span
-        onset = (self.day[device].astype(np.int64) - self._days + first.astype(np.int64)) * self._day_us - _ZONE_US
+        onset = (self.day[device].astype(np.int64) - self._days + first.astype(np.int64)) * self._day_us - LOCAL_US
         moves = self.follow(device, time_us, beyond=beyond, inside=inside, onset_us=onset)
         told = [
             *self._hits(Phase.RAISE, moves.rose.nonzero()[0], rows, step, found),
@@ -274,7 +274,7 @@ class Settle(Condition):
         along = ((course[0] - found.mean[0]) * (found.slope[0] / found.size[0])).sum(axis=1)
         there = np.flatnonzero(~np.isnan(along))
         day = int(self.day[device]) - self._days + there
-        noon = day * self._day_us + self._day_us // 2 - _ZONE_US
+        noon = day * self._day_us + self._day_us // 2 - LOCAL_US
         return Window(noon, along[there], (there - found.middle[0]) * found.size[0])
 
     def forget(self, device: Int64) -> None:
