@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy as np
 from deploy.settings import Settings
 from deploy.storelink import StoreClient, store_socket
 from deploy.wiring import open_database, open_store
+from devices.beijing import EPOCH, MICROSECOND
 from devices.catalog import SqlRegistry
 from devices.codecs import load as load_codecs
 from devices.fleet import Entry, build
@@ -38,7 +38,6 @@ from processors.thresholds.book import ThresholdBook
 from processors.thresholds.change import Change, as_of
 
 Progress = Callable[[int, int], None]  # done, of how many
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Stamp:
         """`time_us` as text, empty for None."""
         if time_us is None:
             return ""
-        local = (_EPOCH + timedelta(microseconds=time_us)).astimezone(self.zone)
+        local = (EPOCH + time_us * MICROSECOND).astimezone(self.zone)
         fine = "milliseconds" if time_us % 1_000_000 else "seconds"
         if self.naive:
             return local.replace(tzinfo=None).isoformat(" ", timespec=fine)

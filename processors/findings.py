@@ -12,6 +12,8 @@ from enum import StrEnum
 
 import msgspec
 
+from devices.beijing import EPOCH, MICROSECOND
+
 
 class Phase(StrEnum):
     """A condition's life: it rises, may worsen, and ends."""
@@ -100,3 +102,14 @@ def iso(time_us: int) -> str:
     except (OverflowError, ValueError, OSError):
         return f"{time_us}us"
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_us // 1000 % 1000:03d}Z"
+
+
+def micros(text: str) -> int:
+    """UTC microseconds of a finding's time, the inverse of `iso`.
+
+    >>> micros("2026-01-05T08:00:00.250Z")
+    1767600000250000
+    """
+    if text.endswith("us"):
+        return int(text.removesuffix("us"))
+    return (datetime.fromisoformat(text) - EPOCH) // MICROSECOND

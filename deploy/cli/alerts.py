@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import ConfigOption, JsonOption, settings_from
+from deploy.cli.options import ConfigOption, JsonOption, settings_from, wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,24 +30,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _open(config: ConfigOption) -> tuple[AlertBook, Callable[[int | None], str]]:
-    from datetime import UTC, datetime  # noqa: PLC0415  quick help needs no layers
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
     from deploy.schema import open_existing  # noqa: PLC0415
     from processors.alerts.book import AlertBook  # noqa: PLC0415
 
     settings = settings_from(config)
-    zone = ZoneInfo(settings.notify.zone)
-
-    def local(time_us: int | None) -> str:
-        if time_us is None:
-            return ""
-        try:
-            return f"{datetime.fromtimestamp(time_us / 1e6, UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
-        except (ValueError, OverflowError, OSError):
-            return f"{time_us} us"  # a device's clock may be beyond the calendar
-
-    return AlertBook(open_existing(settings.database_url)), local
+    return AlertBook(open_existing(settings.database_url)), wall_clock(settings)
 
 
 def list_alerts(

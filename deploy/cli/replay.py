@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from deploy.cli.options import ConfigOption, settings_from
-from devices.errors import UndercityError
+from deploy.cli.options import ConfigOption, moment, settings_from
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +27,8 @@ def replay(
     from deploy.offline import replayed, stated  # noqa: PLC0415  heavy imports, this command only
 
     settings = settings_from(config)
-    span = (_moment(from_, "--from"), _moment(to, "--to"))
+    zone, nothing = "UTC", "nothing was replayed"
+    span = moment(from_, "--from", zone, done=nothing), moment(to, "--to", zone, done=nothing)
     lines = [finding.line() for finding in replayed(settings, *span)]
     if not compare:
         for line in lines:
@@ -47,16 +46,3 @@ def replay(
     )
     if gone or new:
         raise typer.Exit(1)
-
-
-def _moment(text: str, option: str) -> int | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UndercityError(
-            f"{option}: expected a time such as 2026-01-05T08:00:00Z, got {text!r}; nothing was replayed"
-        ) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1e6)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import ConfigOption, JsonOption, moment, settings_from
+from deploy.cli.options import ConfigOption, JsonOption, moment, settings_from, wall_clock
 from deploy.cli.progress import progress_bar
 from devices.errors import UndercityError
 
@@ -32,20 +32,12 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="rules")
 
 
-def _open(settings: Settings) -> tuple[ThresholdBook, Callable[[int], str]]:
-    from datetime import UTC, datetime  # noqa: PLC0415  quick help needs no layers
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
+def _open(settings: Settings) -> tuple[ThresholdBook, Callable[[int | None], str]]:
     from deploy.schema import open_existing  # noqa: PLC0415
     from devices.kinds import load  # noqa: PLC0415
     from processors.thresholds.book import ThresholdBook  # noqa: PLC0415
 
-    zone = ZoneInfo(settings.notify.zone)
-
-    def local(time_us: int) -> str:
-        return f"{datetime.fromtimestamp(time_us / 1e6, UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
-
-    return ThresholdBook(open_existing(settings.database_url), load()), local
+    return ThresholdBook(open_existing(settings.database_url), load()), wall_clock(settings)
 
 
 def list_rules(
@@ -210,7 +202,7 @@ def _plain(change: Change) -> dict[str, object]:
     return {name: None if value == FOREVER else value for name, value in asdict(change).items()}
 
 
-def _show(found: Preview, local: Callable[[int], str]) -> None:
+def _show(found: Preview, local: Callable[[int | None], str]) -> None:
     print(_said(found.change))
     print(
         f"{local(found.start_us)} to {local(found.end_us)}: {found.before} alerts as it is, {found.after} with it"

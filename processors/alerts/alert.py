@@ -6,16 +6,14 @@ From: rows of the `alert` table and findings. To: `processors.alerts.book`, and 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import RowMapping
 
 from processors.alerts.states import HOLDING, AlertState, Step, allowed, move, rank
-from processors.findings import Evidence, Finding, Phase
+from processors.findings import Evidence, Finding, Phase, micros
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EVIDENCE: Final = msgspec.json.Decoder(Evidence)
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -67,17 +65,6 @@ class Change(NamedTuple):
     recorded_us: int
     by: str = ""
     note: str = ""
-
-
-def micros(text: str) -> int:
-    """UTC microseconds of a finding's time, the inverse of `findings.iso`.
-
-    >>> micros("2026-01-05T08:00:00.250Z")
-    1767600000250000
-    """
-    if text.endswith("us"):
-        return int(text.removesuffix("us"))
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
 
 
 def applied(alert: Alert | None, finding: Finding, sequence: int, now_us: int) -> tuple[Alert, Change] | None:

@@ -11,10 +11,10 @@ from typing import Final
 
 from devices.spec import Kind, Text
 from ingest.timeseries.ports import Mark
-from processors.alerts.alert import Change, micros
+from processors.alerts.alert import Change
 from processors.alerts.states import AlertState
 from processors.engines import gateways
-from processors.findings import Finding, Phase
+from processors.findings import Finding, Phase, micros
 
 _GATEWAY: Final = Text("网关失联", "gateway silent")
 _CLEARED: Final = Text("已恢复 ", "Cleared: ")

@@ -19,7 +19,7 @@ from devices.spec import Kind
 from ingest.decode import Decoded, Timeline
 from processors.engines.local import Engine, EngineSettings
 from processors.errors import BacktestError
-from processors.findings import Finding, Phase
+from processors.findings import Finding, Phase, micros
 from processors.thresholds.change import Change
 
 _FOREVER_S: Final = 1e12  # 30,000 years: no pause in the data is ours
@@ -120,10 +120,10 @@ def alerts_of(stated: Iterable[Finding]) -> list[Span]:
     """Each alert from its raise to its clear, in the order raised. A clear without a raise began before the data."""
     spans: dict[str, Span] = {}
     for one in stated:
-        at = _micros(one.at)
+        at = micros(one.at)
         if one.phase is Phase.RAISE:
             place = tuple(one.evidence.place)
-            spans[one.id] = Span(_micros(one.onset), None, at, one.device, one.rule, place, one)
+            spans[one.id] = Span(micros(one.onset), None, at, one.device, one.rule, place, one)
         elif one.phase is Phase.CLEAR and one.id in spans:
             spans[one.id] = spans[one.id]._replace(end_us=at)
     return sorted(spans.values(), key=lambda span: (span.raised_us, span.device, span.rule))
@@ -220,9 +220,3 @@ def _decoded(fleet: KindFleet, rows: Rows, device: Int32, kept: Int64, blank: Fl
     nobody = np.zeros(count, dtype=np.bool_)
     timeline = Timeline(offset, time_us.copy())
     return Decoded(timeline, [batch], [], controls=0, presence=[], loggers=nobody, listener=False)
-
-
-def _micros(text: str) -> int:
-    from processors.alerts.alert import micros  # noqa: PLC0415  the alert book's tables are not needed otherwise
-
-    return micros(text)

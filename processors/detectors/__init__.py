@@ -18,7 +18,7 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,15 @@ class Detector(Protocol):
 
     def window(self, device: int) -> Window | None:
         """What the rule saw of `device` where that is more than its last readings; None: those show it."""
+        ...
+
+
+@runtime_checkable
+class Extends(Protocol):
+    """A detector that waits for signs of life, and can be told to wait longer."""
+
+    def extend(self, device: Int64, until_us: Int64) -> None:
+        """No deadline of `device` (m,) falls before `until_us` (m,): we were away, or their gateway was."""
         ...
 
 

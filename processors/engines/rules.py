@@ -18,7 +18,7 @@ from ingest.decode import Timeline
 from ingest.order import Arranged, Order, OrderSettings, rounds
 from ingest.order import restore as restore_order
 from ingest.quality import QualityGate
-from processors.detectors import NEVER, Detector, GroupDetector, Hits, Step, build, restore, snapshot
+from processors.detectors import NEVER, Extends, GroupDetector, Hits, Step, build, restore, snapshot
 from processors.engines.sources import Clock, Seen, by_tcp
 from processors.engines.telling import Rule, tell
 from processors.engines.traces import Traces
@@ -153,9 +153,9 @@ class KindRules:
             for hits in rule.detector.expire(due, clock[due]):
                 self._state(rule, hits, hits.row, seen.positions(self.by_tcp[hits.row], hits.at_us), findings)
 
-    def silence(self) -> list[Detector]:
+    def silence(self) -> list[Extends]:
         """The detectors that wait for a sign of life: our own absence, or a gateway's, must not count as theirs."""
-        return [rule.detector for rule in self.rules if hasattr(rule.detector, "extend")]
+        return [rule.detector for rule in self.rules if isinstance(rule.detector, Extends)]
 
     def _state(
         self,
@@ -249,9 +249,7 @@ def zones(fleet: KindFleet) -> Int64:
 def extend_silence(rules: KindRules, device: Int64, until_us: Int64) -> None:
     """Give `device` (m,) until `until_us` (m,) before their silence counts; NEVER stops the clock for them."""
     for detector in rules.silence():
-        extend = getattr(detector, "extend", None)
-        if extend is not None:
-            extend(device, until_us)
+        detector.extend(device, until_us)
 
 
 __all__ = ["NEVER", "Arrays", "KindRules", "Rule", "extend_silence"]

@@ -15,9 +15,8 @@ from typing import Final, NamedTuple
 
 from devices.spec import Kind, Text
 from devices.units import UNITS
-from processors.alerts.alert import micros
 from processors.evidence.sentence import lasted, local
-from processors.findings import Chart, Evidence, Finding
+from processors.findings import Chart, Evidence, Finding, micros
 
 WIDTH: Final = 640
 _LEFT, _RIGHT, _TOP, _STRIP, _GAP, _BOTTOM = 64, 16, 40, 150, 22, 30

@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
 
 from devices.spec import Kind, Text
-from processors.alerts.alert import micros
-from processors.findings import Finding, Phase
+from processors.findings import Finding, Phase, micros
 from processors.notify.settings import Language, Place
 
 _PLACES_SHOWN: Final = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from dashboards.console.ports import Thresholds
 from dashboards.console.shown import Shown, find_rule
 from dashboards.console.text import both
 from dashboards.errors import BadRequest
+from devices.beijing import micros
 from devices.spec import Kind, Text, Use
 from processors.backtest.preview import Preview
 from processors.detectors import load as detectors
@@ -155,6 +156,6 @@ def _moment(console: Console, fields: dict[str, str], name: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=console.zone)
-        return int(moment.astimezone(UTC).timestamp() * 1e6)
+        return micros(moment)
     except (ValueError, OverflowError):
         raise bad(name, Text("时间，如 2026-01-05 08:00", "a time such as 2026-01-05 08:00"), text) from None
