@@ -4,8 +4,17 @@ UndercityError
 └── DeviceError
     ├── SpecError      a kind's declaration contradicts itself
     ├── PayloadError   bytes do not decode: where, what was expected, what came
-    └── RegistryError  a device, site or gateway cannot be registered or found
-        └── UnknownSettingError  a codec has no such setting
+    ├── RegistryError  a device, site or gateway cannot be registered or found
+    │   └── UnknownSettingError  a codec has no such setting
+    └── FirmwareError  a gateway cannot be flashed or provisioned
+        ├── PortError       a serial port cannot be chosen or opened
+        ├── LinkError       the line went away in the middle
+        ├── ExchangeError   the device answered otherwise than its protocol says, or not at all
+        ├── ImageError      an image, a bundle or a key is not what it must be
+        ├── RefusedError    image and board do not belong together; nothing was written
+        ├── VerifyError     what the device holds is not the image
+        ├── BootError       the device does not run what was written
+        └── ProvisionError  the device did not take its configuration, or nothing came of it
 """
 
 from __future__ import annotations
@@ -43,3 +52,39 @@ class UnknownSettingError(RegistryError):
     def __init__(self, reason: str, known: Sequence[str]) -> None:
         super().__init__(reason)
         self.known = tuple(known)
+
+
+class FirmwareError(DeviceError):
+    """Root of what can go wrong between us and a gateway on a serial line."""
+
+
+class PortError(FirmwareError):
+    """Raised when a serial port cannot be chosen or opened: none, several, busy, not permitted."""
+
+
+class LinkError(FirmwareError):
+    """Raised when the line went away in the middle: unplugged, a closed socket, a write that never ends."""
+
+
+class ExchangeError(FirmwareError):
+    """Raised when the device answered otherwise than its protocol says, or not at all."""
+
+
+class ImageError(FirmwareError):
+    """Raised when an image, a bundle or a key is not what it must be: altered, unsigned, unknown, malformed."""
+
+
+class RefusedError(FirmwareError):
+    """Raised before anything is erased: image and board do not belong together."""
+
+
+class VerifyError(FirmwareError):
+    """Raised when what the device holds after writing is not the image."""
+
+
+class BootError(FirmwareError):
+    """Raised when the device does not run what was written."""
+
+
+class ProvisionError(FirmwareError):
+    """Raised when the device did not take its configuration, or nothing came of it."""
