@@ -1,0 +1,77 @@
+"""The manual for operators: every rule of every kind has its section, and a chart of what it saw."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from devices.kinds import load
+
+FOLDER = Path(__file__).parents[2] / "deploy/docs/detection"
+RULES = [(kind.name, use.rule) for kind in load().values() for use in kind.detectors]
+# Rules whose chart is not drawn or not shown yet. Take out what you mend; nothing may be added.
+TO_DO: set[tuple[str, str]] = {
+    ("heat_meter", "supply_low"),
+    ("heat_meter", "power_stuck"),
+    ("heat_meter", "supply_stuck"),
+    ("heat_meter", "return_stuck"),
+    ("heat_meter", "supply_missing"),
+    ("heat_meter", "flow_missing"),
+    ("heat_meter", "clock_jumped"),
+    ("heat_meter", "silent"),
+    ("kitchen_exhaust", "fume_extreme"),
+    ("kitchen_exhaust", "nmhc_high"),
+    ("kitchen_exhaust", "exhaust_hot"),
+    ("kitchen_exhaust", "probe_diluted"),
+    ("kitchen_exhaust", "fan_stuck"),
+    ("kitchen_exhaust", "silent"),
+    ("manhole_cover", "water_high"),
+    ("manhole_cover", "charge_low"),
+    ("manhole_cover", "silent"),
+    ("sewage_inflow", "ph_out"),
+    ("sewage_inflow", "nh3n_high"),
+    ("sewage_inflow", "nh3n_drift"),
+    ("sewage_inflow", "analysers_drift"),
+    ("sewage_inflow", "nh3n_stuck"),
+    ("sewage_inflow", "flow_stuck"),
+    ("sewage_inflow", "silent"),
+    ("water_pressure", "pressure_low"),
+    ("water_pressure", "pressure_high"),
+    ("water_pressure", "leak_area"),
+    ("water_pressure", "stuck"),
+    ("water_pressure", "surge"),
+    ("water_pressure", "battery_low"),
+    ("water_pressure", "charge_low"),
+    ("water_pressure", "silent"),
+}
+
+
+def section(kind: str, rule: str) -> str:
+    """The part of the kind's page whose heading names `rule`; empty where there is none."""
+    page = (FOLDER / f"{kind}.md").read_text(encoding="utf-8")
+    parts = re.split(r"(?m)^## ", page)[1:]
+    return next((part for part in parts if re.search(rf"\b{rule}\b", part.partition("\n")[0])), "")
+
+
+def lacking(kind: str, rule: str) -> list[str]:
+    """What an operator does not find about `rule`: a section with these paragraphs, and its chart."""
+    text, chart = section(kind, rule), FOLDER / f"{kind}.{rule}.svg"
+    parts = ("**What", "**What to do", "cannot see.**", f"]({chart.name})")
+    return [part for part in parts if part not in text] + ([] if chart.exists() else [chart.name])
+
+
+@pytest.mark.parametrize(("kind", "rule"), [one for one in RULES if one not in TO_DO])
+def test_every_rule_has_its_half_page_for_an_operator_with_its_chart(kind: str, rule: str) -> None:
+    assert lacking(kind, rule) == []
+    assert (FOLDER / f"{kind}.{rule}.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_what_was_mended_is_off_the_to_do_list() -> None:
+    assert [one for one in sorted(TO_DO) if not lacking(*one)] == []
+
+
+def test_no_chart_belongs_to_a_rule_that_is_gone() -> None:
+    charts = {tuple(path.stem.split(".", 1)) for path in FOLDER.glob("*.svg")}
+    assert charts - set(RULES) - {("generic", "adaptive"), ("generic", "joint")} == set()
