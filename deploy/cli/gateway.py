@@ -16,7 +16,8 @@ import deploy.cli
 def register(app: typer.Typer) -> None:
     """Add the group with all its commands."""
     group = typer.Typer(
-        help="Gateways over serial: identify, flash, prove, provision, see their data arrive.", no_args_is_help=True
+        help="Gateways over serial: identify, flash, prove, provision, see their data arrive.",
+        no_args_is_help=True,
     )
     for info in pkgutil.iter_modules(deploy.cli.__path__):
         if info.name.startswith("gateway_"):

@@ -45,8 +45,9 @@ class Manifest:
     key: str = ""
 
     def __post_init__(self) -> None:
-        for what, name in (("board", self.board), *(("revision", one) for one in self.revisions)):
-            _must(bool(_NAME.fullmatch(name)), what, "1 to 64 letters, digits or _ . : + -", name)
+        checked_name("board", self.board)
+        for revision in self.revisions:
+            checked_name("revision", revision)
         _must(0 < len(self.revisions) <= 32, "revisions", "1 to 32", len(self.revisions))
         _must(not self.chip or bool(_NAME.fullmatch(self.chip)), "chip", "a name such as stm32:0x413", self.chip)
         _must(bool(_VERSION.fullmatch(self.version)), "version", "MAJOR.MINOR.PATCH", self.version)
@@ -78,6 +79,12 @@ class Image:
         return self.manifest.sha256
 
 
+def checked_name(what: str, name: str) -> str:
+    """`name`, if it may name a board, a revision or a key; ImageError otherwise."""
+    _must(bool(_NAME.fullmatch(name)), what, "1 to 64 letters, digits or _ . : + -", name)
+    return name
+
+
 def _must(right: bool, what: str, expected: str, got: object) -> None:  # noqa: FBT001
     if not right:
-        raise ImageError(f"manifest: {what}: expected {expected}, got {got!r:.80}; the image is not used")
+        raise ImageError(f"image: {what}: expected {expected}, got {got!r:.80}; nothing was done")
