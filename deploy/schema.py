@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+import devices.firmware.tables
 import devices.tables
 import ingest.quarantine_tables
 import processors.alerts.tables
@@ -29,6 +30,7 @@ from devices.database import METADATA, connect, parsed
 
 # Importing them declares their tables on METADATA.
 DECLARED: Final = (
+    devices.firmware.tables,
     devices.tables,
     ingest.quarantine_tables,
     processors.alerts.tables,

@@ -48,6 +48,13 @@ class Recorder(Protocol):
         """`step` begins now; `detail` is one line for a person."""
         ...
 
+    def identified(self, board: Board, known: Known) -> None:
+        """Which board it is, and what else is known of it; nothing was decided yet."""
+        ...
+
+
+# What records know of a board once it has said who it is.
+Recall = Callable[[Board], Known]
 
 # Looks whether the application runs after the bootloader let go; BootError when it does not. The proof is
 # APPLICATION when the application named the digest of what it is. Called with the line closed.
@@ -62,9 +69,10 @@ def flash(
     told: Told,
     record: Recorder,
     boot_check: BootCheck,
+    recall: Recall = lambda _board: Known(),
     attempts: int = ATTEMPTS,
 ) -> Flashed:
-    """Bring `image` onto the board behind `driver`, and prove it.
+    """Bring `image` onto the board behind `driver`, and prove it. `known`: what a person or the application said.
 
     Raises:
         RefusedError: image and board do not belong together; nothing was written.
@@ -77,6 +85,8 @@ def flash(
         told(Step.IDENTIFY, 0, 1)
         board = driver.identify()
         told(Step.IDENTIFY, 1, 1)
+        known = merged(known, recall(board))
+        record.identified(board, known)
         record.reached(Step.PREFLIGHT, f"{board.chip} {board.serial}".strip())
         preflight(image.manifest, board, known)
         record.reached(Step.WRITE, f"{image.manifest.version} {image.digest[:16]}")
@@ -95,6 +105,20 @@ def flash(
             "application can show that it is complete; it is not called flashed"
         )
     return Flashed(board=board, proof=proof, attempts=begun)
+
+
+def merged(said: Known, recalled: Known) -> Known:
+    """What was said of a board, filled up with what records say; RefusedError where they contradict each other."""
+    for what in ("board", "revision"):
+        one, other = getattr(said, what), getattr(recalled, what)
+        if one and other and one != other:
+            _refuse(f"{what} {one} ({said.source})", f"the {recalled.source} says it is {other}")
+    return Known(
+        board=said.board or recalled.board,
+        revision=said.revision or recalled.revision,
+        security_counter=max(said.security_counter, recalled.security_counter),
+        source=said.source or recalled.source,
+    )
 
 
 def preflight(manifest: Manifest, board: Board, known: Known) -> None:
