@@ -79,6 +79,23 @@ class Link(Protocol):
         ...
 
 
+def reopen_within(link: Link, seconds: float = 15.0) -> None:
+    """Open `link` again as soon as it can be: a plug that comes back, a port that is made anew; LinkError after that.
+
+    A board that loses its USB port at a reset has it back within a second or two; a person finds a loose plug in ten.
+    """
+    deadline = link.now() + seconds
+    while True:
+        try:
+            link.reopen()
+        except LinkError:
+            if link.now() >= deadline:
+                raise
+            link.pause(0.5)
+        else:
+            return
+
+
 class SerialLink:
     """A `Link` over whatever pyserial can open; PortError when it cannot be opened at all."""
 
