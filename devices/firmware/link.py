@@ -96,6 +96,18 @@ def reopen_within(link: Link, seconds: float = 15.0) -> None:
             return
 
 
+def gather(link: Link, size: int, timeout_s: float) -> bytes:
+    """`size` bytes, fewer when `timeout_s` passed first, however small the pieces they come in."""
+    deadline = link.now() + timeout_s
+    found = bytearray()
+    while len(found) < size:
+        left_s = deadline - link.now()
+        if left_s <= 0:
+            break
+        found += link.read(size - len(found), left_s)
+    return bytes(found)
+
+
 class SerialLink:
     """A `Link` over whatever pyserial can open; PortError when it cannot be opened at all."""
 

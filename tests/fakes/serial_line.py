@@ -76,7 +76,8 @@ class SerialLine:
 
     def discard(self) -> None:
         self._look()
-        self._coming.clear()
+        while self._coming and self._coming[0][0] <= self._clock:
+            self._coming.popleft()
 
     def control(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         self._look()
