@@ -115,10 +115,15 @@ class Connect(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootLoader:
-    """One way to flash: what a module in `drivers` declares as `BOOTLOADER`. `options`: name -> what it means."""
+    """One way to flash: what a module in `drivers` declares as `BOOTLOADER`.
+
+    `families`: chips it flashes, the part of a manifest's `chip` before the colon; an image then need not be told its
+    bootloader. `options`: name -> what it means.
+    """
 
     name: str
     title: Text
     traits: Traits
     connect: Connect
+    families: tuple[str, ...] = ()
     options: Mapping[str, Text] = field(default_factory=dict)

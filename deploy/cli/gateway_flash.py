@@ -1,0 +1,213 @@
+"""`undercity gateway flash`: one board, or all of a hub; and what was cut is offered to be finished."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.gateway_image import KEYS, KeysOption
+from deploy.cli.gateway_ports import BaudOption, BootloaderOption, OptionOption
+from deploy.cli.options import ConfigOption
+
+if TYPE_CHECKING:
+    from deploy.gateways.single import Job
+    from devices.firmware.driver import Told
+    from devices.firmware.image import Image
+    from devices.firmware.journal import Flash, FlashBook
+
+
+def add(group: typer.Typer) -> None:
+    """Add the commands."""
+    group.command()(flash)
+    group.command()(interrupted)
+
+
+def flash(  # noqa: PLR0917  options of a command
+    bundle: Annotated[Path, typer.Argument(help="Signed bundle, made by 'undercity gateway image sign'.")],
+    port: Annotated[
+        str, typer.Argument(help="Serial port, as 'undercity gateway ports' shows it, or a URL.")
+    ] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every port that --match names, one process each.")
+    ] = False,
+    match: Annotated[str, typer.Option("--match", help="With --all: VID:PID of the boards' adapters.")] = "",
+    ports: Annotated[str, typer.Option("--ports", help="With --all: ports or URLs, separated by commas.")] = "",
+    groups: Annotated[
+        str, typer.Option("--groups", help="With --all: sizes of the first groups, such as 1,4.")
+    ] = "",
+    halt_after: Annotated[
+        int, typer.Option("--halt-after", help="With --all: failures that halt further groups.")
+    ] = 1,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="With --all: report to write, .json or .csv.")
+    ] = None,
+    bootloader: BootloaderOption = "",
+    baud: BaudOption = 0,
+    option: OptionOption = None,
+    application_baud: Annotated[
+        int, typer.Option("--application-baud", help="Speed of the application.")
+    ] = 115200,
+    board: Annotated[str, typer.Option("--board", help="Which board this is, where it does not say itself.")] = "",
+    revision: Annotated[str, typer.Option("--revision", help="Its hardware revision, likewise.")] = "",
+    gateway: Annotated[
+        str, typer.Option("--gateway", help="Gateway it is in the city, where it is one already.")
+    ] = "",
+    who: Annotated[str, typer.Option("--who", help="Who flashes; without it the login's name.")] = "",
+    attempts: Annotated[int, typer.Option("--attempts", help="Times to begin anew after a failed exchange.")] = 3,
+    json_lines: Annotated[bool, typer.Option("--json-lines", help="Progress and result as JSON lines.")] = False,
+    keys: KeysOption = KEYS,
+    config: ConfigOption = None,
+) -> None:
+    """Flash a signed image onto a board, and prove that it is there and runs."""
+    from deploy.gateways.laptop import flash_book, person  # noqa: PLC0415  quick help needs no layers
+    from deploy.gateways.many import Rollout, checked_report, rows_of  # noqa: PLC0415
+    from deploy.gateways.single import Job, bootloader_for, checked_options  # noqa: PLC0415
+    from deploy.gateways.table import drawing  # noqa: PLC0415
+    from devices.errors import PortError, RefusedError  # noqa: PLC0415
+    from devices.firmware.flash import Known  # noqa: PLC0415
+    from devices.firmware.ports import chosen, listed  # noqa: PLC0415
+
+    if attempts < 1:
+        raise RefusedError(f"--attempts: expected at least 1, got {attempts}; nothing was sent")
+    if everything and port:
+        raise RefusedError(f"--all: expected no port beside it, got {port}; nothing was sent")
+    image = _image(bundle, keys)
+    loader = bootloader_for(bootloader, image)
+    options = checked_options(loader, option or [])
+    book = flash_book(config)
+    _offer(book)
+    if everything:
+        words = [str(bundle), "--bootloader", loader.name, "--baud", str(baud), "--keys", str(keys)]
+        words += ["--application-baud", str(application_baud), "--attempts", str(attempts), "--who", person(who)]
+        words += [*_said("--board", board), *_said("--revision", revision), *_said("--config", config)]
+        words += [word for pair in options.items() for word in ("--option", "=".join(pair))]
+        rollout = Rollout(rows_of(match, ports, groups), words, halt_after=halt_after)
+        with drawing(f"{image.manifest.board} {image.manifest.version}") as draw:
+            good = rollout.run(draw, checked_report(report))
+        raise typer.Exit(0 if good else 1)
+    if not port:
+        there = ", ".join(one.device for one in listed()) or "none; see 'undercity gateway ports'"
+        raise PortError(f"port: expected one behind the bundle, or --all; ports are: {there}; nothing was sent")
+    job = Job(
+        port=chosen(port, listed()),
+        image=image,
+        file=bundle,
+        bootloader=loader,
+        who=person(who),
+        known=Known(board=board, revision=revision, source="the engineer" if board or revision else ""),
+        baud=baud,
+        options=options,
+        application_baud=application_baud,
+        attempts=attempts,
+        gateway=gateway,
+    )
+    (_as_lines if json_lines else _for_a_person)(job, book)
+
+
+def interrupted(
+    config: ConfigOption = None,
+) -> None:
+    """List flashes that were cut and never finished, each with the words that finish it; exit code 1 if any."""
+    from deploy.gateways.laptop import flash_book  # noqa: PLC0415
+
+    cut = flash_book(config).interrupted()
+    for one in cut:
+        print(_finish(one))
+    if cut:
+        raise typer.Exit(1)
+    print("no flash is unfinished")
+
+
+def _said(option: str, value: object) -> list[str]:
+    """An option's two words, none where nothing was said."""
+    return [option, str(value)] if value else []
+
+
+def _offer(book: FlashBook) -> None:
+    """What was cut is found at the next start."""
+    for one in book.interrupted():
+        print(f"unfinished: {_finish(one)}", file=sys.stderr)
+
+
+def _finish(one: Flash) -> str:
+    board = f"{one.board} {one.serial}".strip()
+    return (
+        f"{board} at {one.port} was cut while it was at '{one.step}'; the board may hold half an image; finish it: "
+        f"undercity gateway flash {one.file} {one.port} --bootloader {one.bootloader}"
+    )
+
+
+def _image(bundle: Path, keys: Path) -> Image:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from devices.firmware.bundle import opened, read_file  # noqa: PLC0415
+    from devices.firmware.keys import load_keyring  # noqa: PLC0415
+
+    today = datetime.now(UTC).date().isoformat()
+    return opened(read_file(bundle), load_keyring(keys), name=bundle.name, today=today)
+
+
+def _for_a_person(job: Job, book: FlashBook) -> None:
+    from deploy.cli.progress import progress_bar  # noqa: PLC0415
+    from deploy.gateways.single import run  # noqa: PLC0415
+    from devices.firmware.driver import Step  # noqa: PLC0415
+
+    manifest = job.image.manifest
+    notes = " / ".join(note for note in manifest.notes if note)
+    said = f"{manifest.board} {manifest.version}, {manifest.size} bytes, by {job.bootloader.name} at {job.port.device}"
+    print(f"{said}{f': {notes}' if notes else ''}", file=sys.stderr)
+    with progress_bar(job.port.device) as bar:
+
+        def told(step: Step, done: int, total: int) -> None:
+            at = [Step.IDENTIFY, Step.PREFLIGHT, Step.ERASE, Step.WRITE, Step.VERIFY, Step.BOOT].index(step)
+            bar(round(1000 * at + 1000 * done / max(total, 1)), 6000)
+
+        entry, flashed = run(job, book, told)
+    again = f", at attempt {flashed.attempts}" if flashed.attempts > 1 else ""
+    print(
+        f"{entry.board} {entry.revision} {entry.serial}".strip()
+        + f": {manifest.version} is on it and runs, shown by {flashed.proof}, in {entry.seconds:.1f} s{again}"
+    )
+
+
+def _as_lines(job: Job, book: FlashBook) -> None:
+    from time import monotonic  # noqa: PLC0415
+
+    from deploy.gateways.single import run  # noqa: PLC0415
+    from devices.errors import FirmwareError  # noqa: PLC0415
+    from devices.firmware.driver import Step  # noqa: PLC0415
+
+    last = [0.0]
+
+    def told(step: Step, done: int, total: int) -> None:
+        if done in {0, total} or monotonic() - last[0] > 0.1:
+            last[0] = monotonic()
+            _line({"step": step.value, "done": done, "total": total})
+
+    report: Told = told
+    try:
+        entry, flashed = run(job, book, report)
+    except FirmwareError as error:
+        newest = book.newest(1)
+        result = newest[0].result.value if newest and newest[0].port == job.port.device else "failed"
+        _line({"result": result, "why": str(error)})
+        raise
+    _line(
+        {
+            "result": "done",
+            "id": entry.id,
+            "board": entry.board,
+            "serial": entry.serial,
+            "version": entry.version,
+            "proof": flashed.proof.value,
+        }
+    )
+
+
+def _line(values: dict[str, object]) -> None:
+    import msgspec  # noqa: PLC0415
+
+    print(msgspec.json.encode(values).decode(), flush=True)

@@ -1,0 +1,61 @@
+"""Whether a board runs what was written onto it: it says hello, prints a word, or only its bootloader can tell.
+
+From: the image's manifest, which its maker signed. To: the flashing procedure, as its boot check.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from devices.errors import BootError, LinkError, PortError
+from devices.firmware.driver import Proof
+from devices.firmware.flash import BootCheck
+from devices.firmware.image import Image
+from devices.firmware.link import Line, Link, SerialLink
+
+BOOT_S: Final = 15.0
+"""How long an application may take to answer: our judgement, from an emulated board's start with room to spare."""
+_REOPEN_S: Final = 0.3
+
+
+def boot_check(url: str, baud: int, *, within_s: float = BOOT_S) -> BootCheck:
+    """A check on the line `url` at the application's speed."""
+
+    def check(image: Image) -> Proof | None:
+        how, _, word = image.manifest.boot.partition(":")
+        if how == "loader":
+            return None
+        link = _open(url, baud, within_s)
+        try:
+            _prints(link, word, within_s)
+        finally:
+            link.close()
+        return None  # a word shows that it runs, not which bytes run
+
+    return check
+
+
+def _prints(link: Link, word: str, within_s: float) -> None:
+    wanted, seen = word.encode(), b""
+    deadline = link.now() + within_s
+    while wanted not in seen:
+        if link.now() >= deadline:
+            raise BootError(
+                f"{link.url}: expected the application to print {word!r} within {within_s:g} s, got "
+                f"{seen[-60:]!r}; the image is written, the board does not run it: look at its power and boot pins"
+            )
+        seen = seen[-4096:] + link.read(256, 0.1)
+
+
+def _open(url: str, baud: int, within_s: float) -> Link:
+    """The line again; a USB adapter that is part of the board comes back only when the board does."""
+    waited = 0.0
+    while True:
+        try:
+            return SerialLink(url, Line(baud))
+        except (PortError, LinkError) as error:
+            if waited >= within_s:
+                raise BootError(f"{url}: the line did not come back after the start: {error}") from None
+        time.sleep(_REOPEN_S)
+        waited += _REOPEN_S

@@ -1,0 +1,151 @@
+"""One board flashed: keys, driver, journal and boot check put around the procedure.
+
+From: the command line, also as one of many processes (`many.py`). To: a result that is written down before it is told.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from deploy.gateways.boot import boot_check
+from devices.errors import FirmwareError, ImageError, PortError, RefusedError
+from devices.firmware.driver import BootLoader, Step, Told
+from devices.firmware.drivers import load as load_drivers
+from devices.firmware.drivers import named
+from devices.firmware.flash import ATTEMPTS, Flashed, Known, flash
+from devices.firmware.image import Image
+from devices.firmware.journal import Flash, FlashBook, FlashLog, Result
+from devices.firmware.ports import Port, explained
+
+_BEFORE_WRITING: Final = {Step.IDENTIFY.value, Step.PREFLIGHT.value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One board to flash. `file`: where the image came from. `known`: what the engineer or the application said."""
+
+    port: Port
+    image: Image
+    file: Path
+    bootloader: BootLoader
+    who: str
+    known: Known = field(default_factory=Known)
+    baud: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+    application_baud: int = 115200
+    attempts: int = ATTEMPTS
+    gateway: str = ""
+
+
+def run(job: Job, book: FlashBook, told: Told) -> tuple[Flash, Flashed]:
+    """Flash one board; its entry in the journal and how it is known to be right.
+
+    Raises:
+        FirmwareError: as `devices.firmware.flash.flash`; the journal has its text, and how far it got.
+    """
+    log = book.begin(_entry(job))
+    with _ended_by_signal():
+        try:
+            flashed = _flashed(job, book, log, told)
+        except BaseException as error:
+            log.ended(_result(log, error), _told(error))
+            raise
+    log.done(flashed)
+    return log.flash, flashed
+
+
+def bootloader_for(name: str, image: Image) -> BootLoader:
+    """The bootloader `name`, or the one that flashes the image's chip; FirmwareError when nothing tells."""
+    if name:
+        return named(name)
+    family = image.manifest.chip.partition(":")[0]
+    fitting = [one for one in load_drivers().values() if family and family in one.families]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = ", ".join(load_drivers())
+    raise FirmwareError(
+        f"bootloader: chip {image.manifest.chip or 'unknown'!r} does not tell which; say --bootloader, one of {known}; "
+        "nothing was sent"
+    )
+
+
+def checked_options(bootloader: BootLoader, pairs: list[str]) -> dict[str, str]:
+    """`name=value` options that this bootloader knows; RefusedError otherwise."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or name not in bootloader.options:
+            known = ", ".join(bootloader.options) or "none"
+            raise RefusedError(
+                f"--option {pair!r:.60}: expected NAME=VALUE with a name of {bootloader.name}: {known}; "
+                "nothing was sent"
+            )
+        found[name] = value
+    return found
+
+
+def _flashed(job: Job, book: FlashBook, log: FlashLog, told: Told) -> Flashed:
+    baud = job.baud or job.bootloader.traits.bauds[0]
+    try:
+        driver = job.bootloader.connect(job.port.device, baud=baud, options=job.options)
+    except PortError as error:
+        raise explained(job.port, error) from None
+    return flash(
+        job.image,
+        driver,
+        job.known,
+        told=told,
+        record=log,
+        boot_check=boot_check(job.port.device, job.application_baud),
+        recall=book.recall,
+        attempts=job.attempts,
+    )
+
+
+def _entry(job: Job) -> Flash:
+    manifest = job.image.manifest
+    return Flash(
+        id="",
+        begun_us=0,
+        who=job.who,
+        port=job.port.device,
+        usb=job.port.adapter,
+        bootloader=job.bootloader.name,
+        chip=manifest.chip,
+        board=manifest.board,
+        file=str(job.file.resolve()),
+        version=manifest.version,
+        security_counter=manifest.security_counter,
+        digest=manifest.sha256,
+        gateway=job.gateway,
+    )
+
+
+def _result(log: FlashLog, error: BaseException) -> Result:
+    if isinstance(error, (PortError, RefusedError, ImageError)) or log.flash.step in _BEFORE_WRITING:
+        return Result.REFUSED
+    return Result.FAILED if isinstance(error, Exception) else Result.INTERRUPTED
+
+
+def _told(error: BaseException) -> str:
+    return str(error) if isinstance(error, FirmwareError) else f"{type(error).__name__} {error}".strip()
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """SIGTERM ends a flash like Ctrl-C does: with an entry in the journal."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
