@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from devices.errors import ExchangeError, FirmwareError, LinkError, RefusedError, VerifyError
 from devices.firmware.avr import PARTS
-from devices.firmware.driver import Proof, Step
+from devices.firmware.driver import Board, Proof, Step
 from devices.firmware.drivers import named
 from devices.firmware.drivers.stk500 import Stk500, connect
 from devices.firmware.flash import Flashed, Known, flash
@@ -32,6 +32,10 @@ class Steps:
 
     def reached(self, step: Step, _detail: str, /) -> None:
         self.seen.append(step)
+
+    def identified(self, board: Board, known: Known) -> None:
+        assert board.chip.startswith("avr:")
+        assert known == KNOWN
 
 
 def image_of(payload: bytes, chip: str = "avr:1e950f", base: int = 0) -> Image:
