@@ -168,6 +168,8 @@ class Fault:
     `rules`: any of these alerts counts as detection; empty for a harmless disturbance that must raise none. `silent`:
     the device stops reporting, `silent_after_s` after the onset. `report_every_s`: an event makes the device report
     at this pace. `seen_after_s`: how long it takes to be seen where the rules' hold times do not say it.
+    `healthy_s`: how long the device must have been well before, for a rule that compares with what it has learned.
+    `clock_s`: the device's clock is so far ahead of the time.
     """
 
     name: str
@@ -179,6 +181,8 @@ class Fault:
     report_every_s: float | None = None
     silent_after_s: float = 0.0
     seen_after_s: float | None = None
+    healthy_s: float = 0.0
+    clock_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,13 +56,15 @@ class Beside(Condition):
     def usable(self, step: Step) -> Bool:
         """(n,) rows with any of the quantities."""
         there: Bool = np.abs(step.value) < _HUGE
+        if step.bad.shape[1]:
+            there |= step.bad.any(axis=1)
         return there | (np.abs(step.beside) < _HUGE).any(axis=1) if step.beside.shape[1] else there
 
     def judge(self, step: Step) -> list[Hits]:
         """Look at the latest of all quantities; say what began or ended."""
         device = rows_of(step.device)
         values = self._latest(device, step)
-        look = self.look(device, step.time_us, values)
+        look = self.read(device, step, values)
         rows = self.active(device, look.beyond)
         if not len(rows):
             return []
@@ -72,6 +74,10 @@ class Beside(Condition):
             *self._told(Phase.RAISE, rows[moves.rose], step, look),
             *self._told(Phase.CLEAR, rows[moves.fell], step, look),
         ]
+
+    def read(self, device: Int64, step: Step, values: Float64) -> Look:
+        """Judge `values`; for a detector that needs more of the step than its time."""
+        return self.look(device, step.time_us, values)
 
     def look(self, device: Int64, time_us: Int64, values: Float64) -> Look:
         """Judge `values` (m, 1 + READS), NaN where not known; each detector's own part."""

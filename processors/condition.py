@@ -129,6 +129,10 @@ class Condition:
         """(m,) us: after a longer gap in the data nothing is known to have held."""
         return np.maximum(self._gap_us[device], least_us)
 
+    def hold_us(self, device: Int64) -> Int64 | int:
+        """(m,) us: how long the condition of `device` (m,) must last before it is raised."""
+        return self.params.us("hold_s", device)
+
     def active(self, device: Int64, beyond: Bool) -> Int64:
         """The rows that matter to a condition: beyond, or not idle. Mostly none, which is what makes it cheap."""
         return np.flatnonzero(beyond | (self.phase[device] != IDLE))
@@ -141,7 +145,7 @@ class Condition:
         `onset_us`: (m,) when it began, where the detector knows better than the first value beyond.
         """
         phase, gap = self.phase[device], time_us - self.moved_us[device]
-        hold, clear = self.params.us("hold_s", device), self.params.us("clear_s", device)
+        hold, clear = self.hold_us(device), self.params.us("clear_s", device)
         raised = phase == RAISED
         waiting = beyond & ~raised
         began = waiting & ((phase == IDLE) | (gap > self.patience(device, hold)))
@@ -175,6 +179,7 @@ def at(step: Step, rows: Int64) -> Step:
         step.value[rows],
         step.quality[rows],
         step.beside[rows] if step.beside.shape[1] else step.beside,
+        step.bad[rows] if step.bad.shape[1] else step.bad,
     )
 
 

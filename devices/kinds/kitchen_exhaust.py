@@ -193,15 +193,17 @@ KIND: Final = Kind(
             severity=Severity.LOW,
             title=Text("营业时间外运行", "Runs outside opening hours"),
         ),
-        # The fan's current always carries noise while it runs and is exactly zero while it rests, so only a value
-        # that repeats for longer than the nightly pause is a fault.
+        # The fan's current carries noise while it runs and is zero while it rests, on a day of rest as well: it is the
+        # purifier's that shows whether the kitchen works. Six hours are longer than any session.
         Use(
             rule="fan_stuck",
-            detector="flatline",
+            detector="frozen",
             quantity=FAN,
-            params={"hold_s": 18 * 3600.0, "tolerance": 0.001},
+            beside=(PURIFIER,),
+            params={"hold_s": 6 * 3600.0, "tolerance": 0.001},
             severity=Severity.LOW,
             title=Text("风机电流长期不变", "Fan current unchanged for long"),
+            version=2,
         ),
         Use(
             rule="silent",
@@ -331,6 +333,21 @@ KIND: Final = Kind(
                 duration_s=1800.0,
             ),
             Fault(
+                name="over_the_limit",
+                label=Text("净化器开着仍超标", "Over the limit with the purifier on"),
+                effects=(Effect("fume_mgm3", Change.STEP, 3.2),),
+                rules=("fume_high",),
+                duration_s=1800.0,
+            ),
+            Fault(
+                name="fan_sensor_dead",
+                label=Text("风机电流互感器断线", "The fan's current sensor is dead"),
+                effects=(Effect("fan_a", Change.SET, 0.0),),
+                rules=("fan_stuck",),
+                duration_s=24 * 3600.0,
+                seen_after_s=12 * 3600.0,
+            ),
+            Fault(
                 name="dropout",
                 label=Text("失联", "Dropout"),
                 silent=True,
@@ -358,6 +375,18 @@ KIND: Final = Kind(
                 label=Text("旺季（无害）", "A busy season (harmless)"),
                 effects=(Effect("fume_mgm3", Change.SCALE, 1.2), Effect("nmhc_mgm3", Change.SCALE, 1.2)),
                 duration_s=14 * 86400.0,
+            ),
+            Fault(
+                name="day_of_rest",
+                label=Text("歇业一天（无害）", "A day of rest (harmless)"),
+                effects=(
+                    Effect("fan_a", Change.SET, 0.0),
+                    Effect("purifier_a", Change.SET, 0.0),
+                    Effect("fume_mgm3", Change.SET, 0.05),
+                    Effect("nmhc_mgm3", Change.SET, 0.3),
+                    Effect("temperature_c", Change.SET, 22.0),
+                ),
+                duration_s=24 * 3600.0,
             ),
             Fault(
                 name="deep_clean",

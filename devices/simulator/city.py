@@ -125,18 +125,18 @@ class City:
             rows, time_us = _due(people, begin, end)
             if not len(rows):
                 continue
-            values = self._values(people, rows, time_us)
-            shown = values.tolist()
-            for row, moment, numbers in zip(rows.tolist(), time_us.tolist(), shown, strict=True):
+            shown = self._values(people, rows, time_us).tolist()
+            ahead = faulty.ahead_us(_overlapping(people.injected, begin, end), rows, time_us).tolist()
+            for row, moment, fast, numbers in zip(rows.tolist(), time_us.tolist(), ahead, shown, strict=True):
                 people.seq[row] += 1
                 entry = people.entries[row]
                 measured = {n: v for n, v in zip(people.names, numbers, strict=True) if v == v}  # noqa: PLR0124  NaN
-                sample = Sample(entry.id, moment, measured, people.seq[row])
+                sample = Sample(entry.id, moment + fast, measured, people.seq[row])
                 voice = people.voices[row]
                 if voice is None:
                     children.setdefault((moment, entry.gateway), []).append(sample)
                 else:
-                    out += _spoken(entry, voice, sample)
+                    out += _spoken(entry, voice, sample, moment)
         for (moment, gateway), samples in children.items():
             out += self._gateway(moment, gateway, samples)
         # Stable: an edge node's births stay before its data.
@@ -153,7 +153,7 @@ class City:
 
     def _values(self, people: _Population, rows: Int64, time_us: Int64) -> Float64:
         values = people.model.values(rows, time_us)
-        active = _overlapping(people.injected, int(time_us[0]), int(time_us[-1]))
+        active = faulty.bearing(people.injected, int(time_us[0]), int(time_us[-1]))
         faulty.apply(people.model, active, rows, time_us, values, seed=self.seed)
         return people.model.rounded(values)
 
@@ -193,14 +193,14 @@ class City:
         return self._voices.voice(kind, entry)
 
 
-def _spoken(entry: Entry, voice: Voice, sample: Sample) -> Iterator[Emission]:
-    """What `voice` makes of `sample`, if anything."""
+def _spoken(entry: Entry, voice: Voice, sample: Sample, due_us: int) -> Iterator[Emission]:
+    """What `voice` makes of `sample` at `due_us`, if anything."""
     for said in voice.say(sample):
         told = [Told(entry.id, said.time_us, _NOTHING if said.time_us is not None else said.values)]
         if not said.values:
             told.clear()
         yield Emission(
-            sample.time_us,
+            due_us,
             said.topic,
             said.payload,
             entry.id,

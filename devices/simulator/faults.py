@@ -16,6 +16,7 @@ import numpy as np
 
 from devices.readings import Bool, Float64, Int64
 from devices.simulator.chance import gauss, keys
+from devices.simulator.counters import HOUR_US, counters, paces
 from devices.simulator.profiles import KindModel
 from devices.spec import Change, Fault, Kind
 
@@ -40,12 +41,18 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """A labelled fault, resolved: row of its device, its declaration, the values at its onset (q,)."""
+    """A labelled fault, resolved: row of its device, its declaration, the values at its onset (q,).
+
+    `pace`: (q,) per hour, what counters count too much during the fault. `kept`: (q,) by how much they are off for
+    ever after its end.
+    """
 
     label: Labelled
     row: int
     fault: Fault
     onset: Float64
+    pace: Float64
+    kept: Float64
 
 
 def needed_s(kind: Kind, fault: Fault, cadence_s: float) -> float:
@@ -141,14 +148,32 @@ def _first_fit(
 def _warm_up_s(kind: Kind, fault: Fault, pace: float) -> float:
     """How long the device is healthy first: a rule that compares with the past must have seen some."""
     compares = any(use.rule in fault.rules and use.detector != "limit" for use in kind.detectors)
-    return 2.5 * pace if compares else min(2.5 * pace, 60.0)
+    return max(fault.healthy_s, 2.5 * pace if compares else min(2.5 * pace, 60.0))
 
 
 def inject(model: KindModel, label: Labelled, row: int) -> Injected:
     """Resolve `label` for the device at `row`; KeyError when its kind knows no such fault."""
     faults = {fault.name: fault for fault in model.kind.simulate.faults}
-    onset = model.values(np.array([row], dtype=np.int64), np.array([label.start_us], dtype=np.int64))[0]
-    return Injected(label, row, faults[label.fault], onset)
+    fault, kind = faults[label.fault], model.kind
+    moments = np.array([label.start_us, label.start_us + HOUR_US, label.end_us], dtype=np.int64)
+    onset, later, last = model.values(np.full(3, row, dtype=np.int64), moments)
+    pace, columns = paces(kind, fault, later - onset), counters(kind)
+    one = Injected(label, row, fault, onset, pace, np.zeros(len(onset)))
+    end_us = moments[2:]
+    for column in columns:
+        one.kept[column] = pace[column] * (label.end_us - label.start_us) / HOUR_US
+    for effect in fault.effects:
+        if (column := kind.column(effect.quantity)) in columns:
+            now = last[column : column + 1]
+            one.kept[column] += float(
+                _changed(one, column, effect.change, effect.amount, now, end_us, 0)[0] - now[0]
+            )
+    return one
+
+
+def bearing(injected: Sequence[Injected], begin: int, end: int) -> list[Injected]:
+    """Those of `injected` that show in [begin, end]: present ones, and what counters keep of past ones."""
+    return [one for one in injected if one.label.start_us <= end and (one.label.end_us > begin or one.kept.any())]
 
 
 def apply(
@@ -157,8 +182,12 @@ def apply(
     """Change `values` (n, q) in place by what the faults `active` do to devices `rows` (n,) at `time_us` (n,)."""
     turned = np.zeros(len(rows))
     for one in active:
-        hit = np.flatnonzero((rows == one.row) & (time_us >= one.label.start_us) & (time_us < one.label.end_us))
+        mine = rows == one.row
+        if one.kept.any():
+            values[mine & (time_us >= one.label.end_us)] += one.kept
+        hit = np.flatnonzero(mine & (time_us >= one.label.start_us) & (time_us < one.label.end_us))
         if len(hit):
+            values[hit] += one.pace * ((time_us[hit, np.newaxis] - one.label.start_us) / HOUR_US)
             for effect in one.fault.effects:
                 if effect.change is Change.TURN:
                     turned[hit] += effect.amount
@@ -195,7 +224,9 @@ def _changed(
 def _keep_physical(kind: Kind, values: Float64) -> None:
     """A fault moves the world, not the laws of nature: what the instrument could not show is clipped."""
     for column, quantity in enumerate(kind.quantities):
-        np.clip(values[:, column], *quantity.physical, out=values[:, column])
+        value = values[:, column]
+        blank = np.isin(value, quantity.sentinels)  # what it shows where it measures nothing
+        values[:, column] = np.where(blank, value, np.clip(value, *quantity.physical))
 
 
 def silenced(active: Sequence[Injected], rows: Int64, time_us: Int64) -> Bool:
@@ -205,4 +236,14 @@ def silenced(active: Sequence[Injected], rows: Int64, time_us: Int64) -> Bool:
         if one.fault.silent:
             begin = one.label.start_us + int(one.fault.silent_after_s * 1e6)
             out |= (rows == one.row) & (time_us >= begin) & (time_us < one.label.end_us)
+    return out
+
+
+def ahead_us(active: Sequence[Injected], rows: Int64, time_us: Int64) -> Int64:
+    """(n,) by how much the clocks of devices `rows` (n,) are ahead of `time_us` (n,)."""
+    out = np.zeros(len(rows), dtype=np.int64)
+    for one in active:
+        if one.fault.clock_s:
+            wrong = (rows == one.row) & (time_us >= one.label.start_us) & (time_us < one.label.end_us)
+            out[wrong] += int(one.fault.clock_s * 1e6)
     return out

@@ -29,19 +29,26 @@ _ZONE: Final = "all"
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Readings of one kind, sorted by time; n rows, q quantities of the kind.
+    """Readings of one kind, sorted by arrival; n rows, q quantities of the kind.
 
-    `device`: ids. `row`: (n,) index into `device`. `time_us`: (n,) UTC microseconds, never falling. `values`: (n, q),
-    NaN where absent.
+    `device`: ids. `row`: (n,) index into `device`. `time_us`: (n,) UTC microseconds, never falling unless devices'
+    clocks are wrong. `values`: (n, q), NaN where absent. `received_us`: (n,) by our clock, never falling; None where
+    each arrived the moment it was taken.
     """
 
     device: list[str]
     row: Int32
     time_us: Int64
     values: Float64
+    received_us: Int64 | None = None
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @property
+    def arrival_us(self) -> Int64:
+        """(n,) when each arrived."""
+        return self.time_us if self.received_us is None else self.received_us
 
 
 class Span(NamedTuple):
@@ -169,11 +176,15 @@ def rows_of(kind: Kind, series: Mapping[str, tuple[Int64, Float64]]) -> Rows:
     return sorted_rows(list(series), row, np.concatenate(times), np.concatenate(values))
 
 
-def sorted_rows(device: list[str], row: Int32, time_us: Int64, values: Float64) -> Rows:
-    """Rows in order of time, then device; those without any value are left out, as no device sends such."""
+def sorted_rows(
+    device: list[str], row: Int32, time_us: Int64, values: Float64, received_us: Int64 | None = None
+) -> Rows:
+    """Rows in order of arrival, then device; those without any value are left out, as no device sends such."""
+    arrival = time_us if received_us is None else received_us
     present = np.flatnonzero(~np.isnan(values).all(axis=1))
-    order = present[np.lexsort((row[present], time_us[present]))]
-    return Rows(device, row[order].astype(np.int32), time_us[order], values[order])
+    order = present[np.lexsort((row[present], arrival[present]))]
+    received = None if received_us is None else received_us[order]
+    return Rows(device, row[order].astype(np.int32), time_us[order], values[order], received)
 
 
 def _pace_s(times: Int64) -> float | None:
@@ -190,7 +201,7 @@ def _check(kind: Kind, rows: Rows) -> None:
             f"{kind.name}: expected times of {shape[0]} rows and values of shape {shape}, got {len(rows.time_us)} and "
             f"{rows.values.shape}; nothing was run"
         )
-    if len(rows.row) and (np.diff(rows.time_us) < 0).any():
+    if len(rows.row) and (np.diff(rows.arrival_us) < 0).any():
         raise BacktestError(f"{kind.name}: expected rows in order of time, got some that are not; nothing was run")
 
 
@@ -203,13 +214,13 @@ def _decoded(fleet: KindFleet, rows: Rows, device: Int32, kept: Int64, blank: Fl
     """One segment as the decoder would have given it; the row's number is its place in the journal."""
     count = len(kept)
     values = rows.values[kept]
-    time_us = rows.time_us[kept]
+    time_us, received_us = rows.time_us[kept], rows.arrival_us[kept]
     offset = np.arange(kept[0], kept[0] + count, dtype=np.int64)
     batch = Batch(
         fleet,
         device[kept],
         time_us,
-        time_us,
+        received_us,
         offset,
         np.full(count, -1, dtype=np.int64),
         values,
@@ -218,5 +229,5 @@ def _decoded(fleet: KindFleet, rows: Rows, device: Int32, kept: Int64, blank: Fl
         np.zeros(count, dtype=np.bool_),
     )
     nobody = np.zeros(count, dtype=np.bool_)
-    timeline = Timeline(offset, time_us.copy())
+    timeline = Timeline(offset, received_us.copy())
     return Decoded(timeline, [batch], [], controls=0, presence=[], loggers=nobody, listener=False)

@@ -67,12 +67,14 @@ def rows(
     for first in range(0, len(row), _ROWS):
         part = slice(first, first + _ROWS)
         parts.append(_values(model, injected, row[part], time_us[part], seed))
-    return sorted_rows(list(names), row.astype(np.int32), time_us, np.concatenate(parts))
+    ahead = faulty.ahead_us(injected, row, time_us)
+    received_us = time_us if ahead.any() else None
+    return sorted_rows(list(names), row.astype(np.int32), time_us + ahead, np.concatenate(parts), received_us)
 
 
 def _values(model: KindModel, injected: Sequence[Injected], row: Int64, time_us: Int64, seed: int) -> Float64:
     values = model.values(row, time_us)
-    active = [one for one in injected if one.label.start_us <= time_us[-1] and one.label.end_us > time_us[0]]
+    active = faulty.bearing(injected, int(time_us[0]), int(time_us[-1]))
     faulty.apply(model, active, row, time_us, values, seed=seed)
     return model.rounded(values)
 

@@ -23,7 +23,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.readings import Float64, Int32, Int64, UInt8
+from devices.readings import Bool, Float64, Int32, Int64, UInt8
 from devices.spec import Text
 from processors.errors import RuleError
 from processors.findings import Phase
@@ -39,7 +39,9 @@ class Step:
     `device`: (n,) row in the fleet. `time_us`: (n,) event time, never before the device's previous one unless
     the engine called `forget`. `received_us`: (n,) our clock. `value`: (n,) of the rule's quantity. `quality`: (n,)
     Quality of `value`. `beside`: (n, k) the rule's further quantities (`Use.beside`), NaN where absent or not good
-    enough; a rule that has such also gets rows whose own `value` is NaN while one of them is there.
+    enough; a rule that has such also gets rows whose own `value` is NaN while one of them is there. `bad`: (n, 1 + k)
+    where the value, or one beside it, came and cannot be right; only for detectors that ask for it (`BAD`), which
+    also get rows with nothing else.
     """
 
     device: Int32
@@ -48,6 +50,7 @@ class Step:
     value: Float64
     quality: UInt8
     beside: Float64 = field(default_factory=lambda: np.empty((0, 0)))
+    bad: Bool = field(default_factory=lambda: np.empty((0, 0), dtype=np.bool_))
 
 
 @dataclass(slots=True)

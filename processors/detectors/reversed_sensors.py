@@ -67,7 +67,7 @@ class ReversedSensors(Beside):
         self.warmer_us[device] = since
         long = ~np.isfinite(load) & (time_us - since >= self.params.us("alone_s", device))
         flows = heating(load, self.params.of("least_load", device))
-        return Look(above & (flows | long), (back < supply) & (flows | ~np.isfinite(load)), back, supply, supply)
+        return Look(above & (flows | long), (back < supply) & (flows | ~np.isfinite(load)), back, supply)
 
 
 DETECTOR: Final[type[Detector]] = ReversedSensors

@@ -117,9 +117,10 @@ class KindRules:
     def _detect(self, part: Batch, findings: list[Finding]) -> None:
         usable = part.quality <= Quality.SUSPECT
         for rule in self._on_values:
-            there = usable[:, rule.column]
+            heard = part.quality <= Quality.BAD if rule.bad else usable
+            there = heard[:, rule.column]
             for column in rule.beside:
-                there = there | usable[:, column]
+                there = there | heard[:, column]
             rows = np.flatnonzero(there)
             if not len(rows):
                 continue
@@ -216,10 +217,15 @@ def _step(part: Batch, rows: Int64, rule: Rule, usable: Bool) -> Step:
     whole = len(rows) == len(part)
     value = part.values[:, rule.column] if whole else part.values[rows, rule.column]
     beside = np.empty((0, 0))
-    if len(rule.beside):
+    if len(rule.beside) or rule.bad:
         value = np.where(usable[rows, rule.column], value, np.nan)
+    if len(rule.beside):
         places = np.ix_(rows, rule.beside)
         beside = np.where(usable[places], part.values[places], np.nan)
+    if rule.bad:
+        bad = part.quality[np.ix_(rows, rule.columns)] == Quality.BAD
+        where = (part.device[rows], part.time_us[rows], part.received_us[rows])
+        return Step(*where, value, part.quality[rows, rule.column], beside, bad)
     if whole:
         return Step(part.device, part.time_us, part.received_us, value, part.quality[:, rule.column], beside)
     return Step(

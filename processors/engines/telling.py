@@ -40,6 +40,16 @@ class Rule:
         """Whether it looks at several devices together."""
         return bool(getattr(self.detector, "GROUPED", False))
 
+    @property
+    def bad(self) -> bool:
+        """Whether it also hears of values that cannot be right."""
+        return bool(getattr(self.detector, "BAD", False))
+
+    @property
+    def columns(self) -> Int64:
+        """The quantity's own column, then those beside it."""
+        return np.append(np.int64(self.column), self.beside)
+
 
 def tell(
     rule: Rule,

@@ -20,7 +20,13 @@ from processors.engines.local import Engine, EngineSettings
 
 FOLDER = Path(__file__).parent / "scenarios"
 START_S = 1_767_578_400  # 2026-01-05 10:00 in Shanghai
-KINDS = {"MC": "manhole_cover", "WP": "water_pressure", "SI": "sewage_inflow", "KE": "kitchen_exhaust"}
+KINDS = {
+    "MC": "manhole_cover",
+    "WP": "water_pressure",
+    "SI": "sewage_inflow",
+    "KE": "kitchen_exhaust",
+    "HM": "heat_meter",
+}
 
 Line = dict[str, object]
 
@@ -49,6 +55,17 @@ def series(device: str, quantity: str, every_s: float, values: Iterable[float], 
 def wave(count: int, level: float, swing: float) -> list[float]:
     """A value that never stands still."""
     return [round(level + swing * ((i * 7) % 5 - 2), 2) for i in range(count)]
+
+
+def meter(hours: Iterable[int], *, ahead_h: float = 0.0, **shown: float) -> list[Line]:
+    """A heat meter's hourly reports, its clock ahead by `ahead_h`; `shown`: what it shows instead of the truth."""
+    lines = []
+    for hour in hours:
+        supply, back, flow = 70.0 + hour % 5 / 2, 45.0 + hour % 3 / 2, 18.0 + hour % 7 / 100
+        power = round(1.15 * flow * (supply - back), 1)
+        values = {"supply_c": supply, "return_c": back, "flow_m3h": flow, "power_kw": power, **shown}
+        lines.append(report("HM-1", 3600 * (hour + ahead_h), values, seq=hour, arrives=3600 * hour + 0.5))
+    return lines
 
 
 def stories() -> dict[str, list[Line]]:
@@ -88,6 +105,25 @@ def stories() -> dict[str, list[Line]]:
         "backfill_of_yesterday_wakes_nobody": [*series("MC-1", "tilt_deg", 60, wave(10, 1.0, 0.1)), *yesterday],
         "clock_a_day_behind_still_alerts": behind,
         "our_own_outage_is_not_the_citys_silence": [*before, *after],
+        "meter_clock_jumps_two_hours_and_is_set_right": [
+            *meter(range(14)),
+            *meter(range(14, 22), ahead_h=2.0),
+            *meter(range(22, 26)),
+        ],
+        "meter_shows_its_sentinel_everywhere": [
+            *meter(range(3)),
+            *meter(range(3, 9), supply_c=-39.9, return_c=-39.9, flow_m3h=-39.9, power_kw=-1000.0),
+            *meter(range(9, 12)),
+        ],
+        "meter_shows_a_sentinel_for_its_return": [
+            *meter(range(3)),
+            *meter(range(3, 9), return_c=-39.9),
+            *meter(range(9, 12)),
+        ],
+        "meter_with_exchanged_sensors_is_no_warm_return": [
+            *meter(range(3)),
+            *meter(range(3, 12), supply_c=45.0, return_c=70.0),
+        ],
     }
 
 

@@ -59,6 +59,8 @@ RULES = {
     "reversed_sensors": {"more": 1, "hold_s": 60, "clear_s": 60},
     "no_flow_demand": {"low": 2, "hot": 0, "hold_s": 60, "alone_s": 120, "clear_s": 60},
     "cold_supply": {"low": 2, "hold_s": 60, "clear_s": 60},
+    "warm_return": {"high": 5, "hysteresis": 2, "hold_s": 60, "clear_s": 60},
+    "failed": {},
     "heat_balance": {"limit": 0.1, "least_k": 0.1, "ready_h": 0, "hold_s": 60, "clear_s": 60},
     "register": {"kwh": 1, "least": 0.01, "window_h": 0.02, "fall": 2},
     "frozen": {"hold_s": 60, "tolerance": 1},
@@ -83,6 +85,8 @@ BESIDE: dict[str, int] = {
     "reversed_sensors": 3,
     "no_flow_demand": 3,
     "cold_supply": 2,
+    "warm_return": 1,
+    "failed": 4,
     "heat_balance": 3,
     "register": 4,
     "frozen": 4,
@@ -149,7 +153,19 @@ def take(made: Detector, values: Sequence[Value]) -> list[tuple[int, Told]]:
         np.zeros(len(values), dtype=np.uint8),
         _beside(made, values),
     )
+    if getattr(made, "BAD", False):
+        _spoil(step)
     return tell(made.step(step), [v.device for v in values])
+
+
+def _spoil(step: Step) -> None:
+    """Some values cannot be right: those of 7 and above, from 9 on with all beside them."""
+    bad = np.zeros((len(step.value), 1 + step.beside.shape[1]), dtype=np.bool_)
+    bad[:, 0] = (step.value >= 7) & (step.value < 10)
+    bad[:, 1:] = (bad[:, 0] & (step.value >= 9))[:, np.newaxis]
+    step.value[bad[:, 0]] = np.nan
+    step.beside[bad[:, 1:]] = np.nan
+    step.bad = bad
 
 
 def _beside(made: Detector, values: Sequence[Value]) -> np.ndarray:

@@ -17,6 +17,8 @@ FAULT_AT_US = START_US + int(1.75 * HOUR_US)
 
 
 def labelled(kind: Kind, fault: Fault, start_us: int = FAULT_AT_US) -> Labelled:
+    """`fault` on the first device, from `start_us` on and as much later as the device must have been well before."""
+    start_us += int(fault.healthy_s * 1e6)
     end_us = start_us + int(fault.duration_s * 1e6)
     return Labelled(f"{kind.prefix}-1", kind.name, fault.name, start_us, end_us, fault.rules)
 
@@ -24,7 +26,7 @@ def labelled(kind: Kind, fault: Fault, start_us: int = FAULT_AT_US) -> Labelled:
 def observed(
     kind: Kind, hours: float, *, fault: Fault | None = None, devices: int = 1, seed: int = 3
 ) -> list[Finding]:
-    """The findings of `devices` devices over `hours`; the first has `fault` from `FAULT_AT_US` on."""
+    """The findings of `devices` devices over `hours`; the first has `fault`, as `labelled`."""
     entries = [Entry(f"{kind.prefix}-{i + 1}", kind.name, "d", registered_us=START_US) for i in range(devices)]
     labels = [labelled(kind, fault)] if fault else []
     city = City({kind.name: kind}, entries, seed=seed, start_us=START_US, labels=labels)

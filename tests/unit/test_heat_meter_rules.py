@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import nan
 
 import numpy as np
 import pytest
 
+from devices.kinds import load
+from devices.simulator.faults import Labelled
+from processors.backtest.run import alerts_of, findings
+from processors.backtest.simulated import DAY_US, START_US, rows
+from tests.support.beside import step_of
 from tests.support.circuits import circuit, hours, risen
 
 DAY = [[0.0, 0.0, 60.0, 30.0]] * 7 + [[9.0, 300.0, 75.0, 45.0]] * 17  # flow, power, supply, return
@@ -130,6 +136,77 @@ def test_a_cold_supply_counts_only_while_heat_flows():
 def test_a_flow_that_stands_while_others_move_is_stuck():
     rows = [[9.0, 300 + 10 * (i % 5), 70 + i % 3, 40] for i in range(24)]
     assert risen(hours(circuit("frozen"), rows)) == [13]
+
+
+@pytest.mark.parametrize(("value", "at"), [(18.03, 5), (490.3, 5), (9.03, 13), (18.0, 13), (0.5, 13), (18.1, 13)])
+def test_a_number_of_four_digits_may_stand_for_four_hours_and_a_coarser_one_for_twelve(value, at):
+    rows = [[value, 300 + 10 * (i % 5), 70 + i % 3, 40] for i in range(24)]
+    assert risen(hours(circuit("frozen", soon_s=4 * 3600), rows)) == [at]
+
+
+def test_a_return_above_the_supply_is_exchanged_and_not_warm():
+    rows = [[46.0, 70.0, 300, 9]] * 3 + [[70.0, 46.0, 300, 9]] * 12
+    assert risen(hours(circuit("reversed_sensors", hold_s=7200), rows)) == [5]
+    assert hours(circuit("warm_return", high=60), [row[:2] for row in rows]) == []
+
+
+@pytest.mark.parametrize("supply", [75.0, nan])
+def test_a_warm_return_is_said_with_the_supply_or_without(supply):
+    rows = [[50.0, supply]] * 3 + [[66.0, supply]] * 6 + [[58.0, supply]] * 3 + [[50.0, supply]] * 4
+    told = hours(circuit("warm_return", high=60), rows)
+    assert [(one.phase, one.at_s / 3600, one.limit) for one in told] == [("raise", 7, 60), ("clear", 14, 60)]
+
+
+def broken(name: str, *wrong: int) -> Iterator[tuple[int, list[str]]]:
+    """What is said, hour by hour, of a meter whose columns `wrong` are good for two hours and bad from then on."""
+    made = circuit(name)
+    for hour in range(8):
+        step = step_of([(hour * 3600.0, 40.0, 70.0, 9.0, 300.0, 1800.0)], [0])
+        step.bad = np.zeros((1, 5), dtype=np.bool_)
+        if hour >= 2:
+            step.bad[0, list(wrong)] = True
+            row = np.append(step.value, step.beside[0])
+            row[list(wrong)] = nan
+            step.value, step.beside = row[:1], row[np.newaxis, 1:]
+        yield hour, [one.phase for one in made.step(step)]
+
+
+def test_a_bad_value_needs_no_past_to_be_missed_and_all_of_them_are_one_failure():
+    raised = {
+        (name, wrong): [hour for hour, phases in broken(name, *wrong) if phases]
+        for name in ("missing", "failed")
+        for wrong in ((0,), (0, 1), (0, 1, 2, 3, 4))
+    }
+    assert raised == {
+        ("missing", (0,)): [4],
+        ("missing", (0, 1)): [4],
+        ("missing", (0, 1, 2, 3, 4)): [],
+        ("failed", (0,)): [],
+        ("failed", (0, 1)): [],
+        ("failed", (0, 1, 2, 3, 4)): [5],
+    }
+
+
+def test_a_sensor_that_never_measured_is_missed_from_the_first_hours_on():
+    made, raised = circuit("missing"), []
+    for hour in range(5):
+        step = step_of([(hour * 3600.0, nan, 70.0, 9.0, 300.0, 1800.0)], [0])
+        step.bad = np.array([[True, False, False, False, False]])
+        raised += [hour for _ in made.step(step)]
+    assert raised == [3]
+
+
+def test_a_register_goes_on_from_where_it_stood_when_the_season_ended():
+    kind = load()["heat_meter"]
+    stop = next(fault for fault in kind.simulate.faults if fault.name == "summer_stop")
+    begin_us, days = START_US + 10 * DAY_US, 30.0
+    label = Labelled("HM-1", kind.name, stop.name, begin_us, begin_us + 12 * DAY_US, ())
+    told = rows(kind, ["HM-1"], [label], days=days, seed=1)
+    assert "register_wrong" not in {span.rule for span in alerts_of(findings(kind, told))}
+    energy = told.values[:, kind.column("energy_mwh")]
+    assert (np.diff(energy) >= 0).all()
+    stood = (told.time_us > begin_us + 3_600_000_000) & (told.time_us < begin_us + 12 * DAY_US)
+    assert len(set(energy[stood])) == 1
 
 
 def test_a_circuit_at_rest_is_not_stuck():
