@@ -26,10 +26,10 @@ _SAME: Final = 1e-4  # of a last digit: what decimal numbers lose on the way
 class Frozen(Beside):
     """Raise when the value stayed within `tolerance` for `hold_s` while one beside moved; clear after `clear_s`.
 
-    Units: `tolerance`, `least` in the quantity's unit: what is not larger is rest (a flow of 0), if set. `moved`: how far a
-    quantity beside must have gone since, as a share of its size. `soon_s`: the hold, where shorter, of a value that
-    shows `digits` significant digits or more. State: the condition, the latest values, the values when it began to
-    stand, how far the others went.
+    Units: `tolerance`, `least` in the quantity's unit: what is not larger is rest (a flow of 0); below 0, nothing
+    is. `moved`: how far a quantity beside must have gone since, as a share of its size. `soon_s`: the hold, where
+    shorter, of a value that shows `digits` significant digits or more. State: the condition, the latest values, the
+    values when it began to stand, how far the others went.
     """
 
     READS = 4
@@ -58,7 +58,7 @@ class Frozen(Beside):
 
     def __init__(self, params: Mapping[str, float]) -> None:
         """RuleError for a parameter that makes no sense."""
-        demand("frozen", params, hold_s=">0", soon_s=">0", digits=">0", tolerance=">=0", least=">=0", moved=">0")
+        demand("frozen", params, hold_s=">0", soon_s=">0", digits=">0", tolerance=">=0", moved=">0")
         super().__init__(params)
         self._fine = 10.0 ** (params["digits"] - 1.0)
 
@@ -84,8 +84,7 @@ class Frozen(Beside):
         since = np.where(np.isfinite(stood), stood, values)
         self.stood[device] = np.where(known[:, np.newaxis], np.where(same[:, np.newaxis], since, values), stood)
         self.moving[device] = np.where(known, moving, self.moving[device])
-        least = self.params.of("least", device)
-        rest = (np.abs(value) <= least) & (least > 0.0)
+        rest = np.abs(value) <= self.params.of("least", device)
         return Look(moving & ~rest, known & ~same, value)
 
     def forget(self, device: Int64) -> None:
