@@ -1,0 +1,56 @@
+"""A configuration in flash that survives a power cut at any byte: two slots, the newer whole one counts.
+
+    magic 4 | generation u32 | length u16 | body | CRC-32 over all before
+
+From: the simulated gateway application. To: itself after a restart. A write goes to the slot that does not count, so
+that the one in force is never touched; it counts when its CRC is there. A hardware maker may do the same with two
+flash pages.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+_MAGIC: Final = b"UGC1"
+_HEAD: Final = 10
+_CRC: Final = 4
+
+
+class PowerCutError(Exception):
+    """Raised inside a board when its power goes in the middle of a write."""
+
+
+class Slots:
+    """Two flash pages. `tear_at`: the next write stops behind so many bytes, once: the power went."""
+
+    def __init__(self) -> None:
+        self.pages = [b"", b""]
+        self.tear_at: int | None = None
+
+    def read(self) -> bytes:
+        """The body in force; empty before the first."""
+        return max(map(_parsed, self.pages))[1]
+
+    def write(self, body: bytes) -> None:
+        """Put `body` in force: afterwards it is, or what was before is."""
+        generations = [_parsed(page)[0] for page in self.pages]
+        older = generations.index(min(generations))
+        head = _MAGIC + (max(generations) + 1).to_bytes(4, "big") + len(body).to_bytes(2, "big")
+        record = head + body + zlib.crc32(head + body).to_bytes(_CRC, "big")
+        if self.tear_at is not None:
+            torn, self.tear_at = record[: self.tear_at], None
+            self.pages[older] = torn
+            raise PowerCutError
+        self.pages[older] = record
+
+
+def _parsed(page: bytes) -> tuple[int, bytes]:
+    """Generation and body of a page that is whole; 0 and nothing of one that is not."""
+    if page[:4] != _MAGIC or len(page) < _HEAD + _CRC:
+        return 0, b""
+    size = int.from_bytes(page[8:_HEAD], "big")
+    whole, crc = page[: _HEAD + size], page[_HEAD + size : _HEAD + size + _CRC]
+    if len(whole) < _HEAD + size or zlib.crc32(whole).to_bytes(_CRC, "big") != crc:
+        return 0, b""
+    return int.from_bytes(page[4:8], "big"), whole[_HEAD:]
