@@ -91,7 +91,7 @@ def reopen_within(link: Link, seconds: float = 15.0) -> None:
         except LinkError:
             if link.now() >= deadline:
                 raise
-            link.pause(0.5)
+            link.pause(0.1)  # a bootloader's countdown has begun, and may be short
         else:
             return
 

@@ -88,7 +88,8 @@ def send(link: Link, name: str, payload: bytes, told: Progress, receiver: Receiv
         sending.begin(name, len(payload))
         told(0, len(payload))
         for number, start, data in _blocks(payload, sending.receiver.block):
-            sending.block(number, data, f"block at byte {start}")
+            # Until it has a block, a receiver may ask with C, as it did for block 0.
+            sending.block(number, data, f"block at byte {start}", again={NAK} if start else {NAK, WANTED})
             told(min(start + len(data), len(payload)), len(payload))
         sending.end()
     except ExchangeError:
@@ -96,6 +97,11 @@ def send(link: Link, name: str, payload: bytes, told: Progress, receiver: Receiv
             link.write(bytes([CAN]) * 8)
         raise
     return bytes(sending.beside)
+
+
+def waits(seen: str) -> bool:
+    """Whether what a board sent ends as a receiver's does that waits for a block: with C or NAK."""
+    return seen[-1:] in {chr(WANTED), chr(NAK)}
 
 
 def cancel(link: Link, *, quiet_s: float = 1.5, within_s: float = 40.0) -> bool:
@@ -146,9 +152,7 @@ class _Sending:
         with contextlib.suppress(_SilentError):
             self._answer({WANTED, NAK}, min(_CLOSING_S, self.receiver.answer_s), "the file's first block")
 
-    def block(
-        self, number: int, data: bytes, what: str, again: frozenset[int] | set[int] = frozenset({NAK})
-    ) -> None:
+    def block(self, number: int, data: bytes, what: str, again: set[int]) -> None:
         """Send one block until it is acknowledged."""
         self._until_acknowledged(frame(number, data), what, again)
 
@@ -174,9 +178,7 @@ class _Sending:
             self._keep(following)
         raise _SilentError(f"{self.link.url}: expected 'C', a request for a file, got text only; nothing was sent")
 
-    def _until_acknowledged(
-        self, data: bytes, what: str, again: frozenset[int] | set[int], within_s: float = 0.0
-    ) -> None:
+    def _until_acknowledged(self, data: bytes, what: str, again: set[int], within_s: float = 0.0) -> None:
         for _ in range(self.receiver.repeats + 1):
             self.link.discard()
             self.link.write(data)
