@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 
 from dashboards.console.app import create_app
-from dashboards.console.ports import DeviceFacts, ReadingsReader, Vitals
+from dashboards.console.ports import DeviceFacts, GatewayFacts, ReadingsReader, Vitals
 from deploy.clock import Clock
 from deploy.preview import previewed
 from deploy.settings import Settings
@@ -18,9 +18,10 @@ from deploy.status import read_all
 from deploy.storelink import StoreClient, store_socket
 from devices.catalog import SqlRegistry
 from devices.errors import RegistryError
+from devices.firmware.journal import Flash, FlashBook
 from devices.fleet import Fleet, build
 from devices.kinds import load as load_kinds
-from devices.registry import Device, Site
+from devices.registry import Device, Gateway, Site
 from devices.spec import Kind
 from ingest.timeseries.ports import History, Latest, TimeSeriesStore
 from processors.alerts.book import AlertBook
@@ -38,16 +39,19 @@ _REGISTRY_EVERY_S = 2.0
 
 def console_app(settings: Settings, database: Database) -> Starlette:
     """The console over this city's real parts."""
+    registry = SqlRegistry(database)
+    view = Registry(registry, PresenceBook(database), load_kinds())
     book = AlertBook(database, settings.notify, now=Clock(settings.clock))
     return create_app(
         Readings(_reader(settings)),
         book,
-        Registry(SqlRegistry(database), PresenceBook(database), load_kinds()),
+        view,
         Heartbeats(settings),
         settings.console,
         Clock(settings.clock),
         acknowledger=book,
         thresholds=Thresholds(settings, database),
+        gateways_view=Gateways(registry, view, FlashBook(database, Clock(settings.clock))),
     )
 
 
@@ -160,6 +164,47 @@ class Registry:
         """The site's name for a person, its id where it has none; from memory."""
         known = self._sites.get(site)
         return known.name if known and known.name else site
+
+
+class Gateways:
+    """The gateways of the registry, with what the journal of flashes knows of each."""
+
+    def __init__(self, registry: SqlRegistry, view: Registry, flashes: FlashBook) -> None:
+        self._registry = registry
+        self._view = view
+        self._flashes = flashes
+
+    def gateways(self) -> list[GatewayFacts]:
+        """Every gateway that is registered or that a device names, by id."""
+        registered = {gateway.id: gateway for gateway in self._registry.gateways()}
+        flashed = self._flashes.by_gateway()
+        named = set(self._view.fleet().gateways)
+        return [
+            _gateway(registered.get(name, Gateway(id=name)), flashed.get(name))
+            for name in sorted(registered.keys() | flashed.keys() | named)
+        ]
+
+    def unfinished(self) -> list[Flash]:
+        """Flashes that were cut and not mended since."""
+        return self._flashes.interrupted()
+
+
+def _gateway(gateway: Gateway, flash: Flash | None) -> GatewayFacts:
+    if flash is None:
+        return GatewayFacts(id=gateway.id, site=gateway.site, label=gateway.label)
+    return GatewayFacts(
+        id=gateway.id,
+        site=gateway.site,
+        label=gateway.label,
+        board=flash.board,
+        revision=flash.revision,
+        serial=flash.serial,
+        version=flash.version,
+        proof=flash.proof,
+        flashed_us=flash.ended_us,
+        who=flash.who,
+        provisioned=flash.provisioned,
+    )
 
 
 class Heartbeats:

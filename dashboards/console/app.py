@@ -5,6 +5,7 @@ From: the ports (`ports.py`), which deploy wires to the real stores. To: browser
     GET  /                     overview           GET /events       live updates
     GET  /devices/{device}     one device         GET /api/latest   newest values
     GET  /alerts/{alert}       one alert          GET /api/history  one quantity's course
+    GET  /gateways             firmware
     GET  /rules, POST /rules   thresholds         GET /api/alerts   alerts with evidence
     POST /alerts/{alert}/acknowledge, /rules/{number}/withdraw
 """
@@ -26,11 +27,19 @@ from starlette.types import Scope
 
 from dashboards.console.feed import Feed
 from dashboards.console.page import FOLDER, Console, refusal
-from dashboards.console.ports import Acknowledger, AlertsReader, Health, ReadingsReader, RegistryView, Thresholds
+from dashboards.console.ports import (
+    Acknowledger,
+    AlertsReader,
+    GatewaysView,
+    Health,
+    ReadingsReader,
+    RegistryView,
+    Thresholds,
+)
 from dashboards.console.security import Guard
 from dashboards.console.settings import ConsoleSettings
 from dashboards.console.text import both
-from dashboards.console.views import alert, api, device, events, overview, rules
+from dashboards.console.views import alert, api, device, events, gateways, overview, rules
 from dashboards.errors import BadRequest
 from devices.errors import UndercityError
 
@@ -47,13 +56,15 @@ def create_app(
     *,
     acknowledger: Acknowledger | None = None,
     thresholds: Thresholds | None = None,
+    gateways_view: GatewaysView | None = None,
 ) -> Starlette:
     """The console over these sources; `now` is UTC microseconds.
 
-    Without `acknowledger` no alert can be acknowledged, without `thresholds` no rule be looked at or changed.
+    Without `acknowledger` no alert can be acknowledged, without `thresholds` no rule be looked at or changed, without
+    `gateways_view` no gateway be looked at.
     """
     feed = Feed(readings, alerts, registry, health, settings, now)
-    console = Console(feed, settings, acknowledger, thresholds)
+    console = Console(feed, settings, acknowledger, thresholds, gateways_view)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -70,6 +81,7 @@ def create_app(
             Route("/devices/{device}", device.device),
             Route("/alerts/{alert}", alert.alert),
             Route("/alerts/{alert}/acknowledge", alert.acknowledge, methods=["POST"]),
+            Route("/gateways", gateways.gateways),
             Route("/rules", rules.rules),
             Route("/rules", rules.change, methods=["POST"]),
             Route("/rules/{number:int}/withdraw", rules.withdraw, methods=["POST"]),

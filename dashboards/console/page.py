@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from dashboards.console.feed import AlertsNow, Feed
 from dashboards.console.live import Hub
 from dashboards.console.params import bad
-from dashboards.console.ports import Acknowledger, Thresholds
+from dashboards.console.ports import Acknowledger, GatewaysView, Thresholds
 from dashboards.console.settings import LANGUAGES, ConsoleSettings
 from dashboards.console.shown import Shown, reason, rule_title, sign
 from dashboards.console.text import Words
@@ -56,11 +56,13 @@ class Console:
         settings: ConsoleSettings,
         acknowledger: Acknowledger | None,
         thresholds: Thresholds | None = None,
+        gateways: GatewaysView | None = None,
     ) -> None:
         self.feed = feed
         self.settings = settings
         self.acknowledger = acknowledger
         self.thresholds = thresholds
+        self.gateways = gateways
         self.zone = ZoneInfo(settings.time_zone)
         self.shown = {language: Shown(Words(language), self.zone) for language in LANGUAGES}
         self._templates = jinja2.Environment(
@@ -147,6 +149,7 @@ async def page(request: Request, template: str, *, status: int = 200, **values: 
         shown,
         stale=stale,
         has_rules=console.thresholds is not None,
+        has_gateways=console.gateways is not None,
         server_ms=console.feed.now() // 1000,
         script_words=msgspec.json.encode(shown.words.script()).decode(),
         other_url=str(request.url.include_query_params(lang=other).replace(scheme="", netloc="")),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from devices.firmware.journal import Flash
 from devices.fleet import Fleet
 from devices.spec import Kind
 from ingest.timeseries.ports import History, Latest
@@ -118,6 +119,38 @@ class DeviceFacts:
     model: str = ""
     wire_address: str = ""
     presence: tuple[bool, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayFacts:
+    """One gateway and the last good flash of it; empty texts where nobody flashed it with our tools.
+
+    `proof`: as `devices.firmware.driver.Proof`. `provisioned`: how it was seen to report. `flashed_us`: UTC, 0: never.
+    """
+
+    id: str
+    site: str = ""
+    label: str = ""
+    board: str = ""
+    revision: str = ""
+    serial: str = ""
+    version: str = ""
+    proof: str = ""
+    flashed_us: int = 0
+    who: str = ""
+    provisioned: str = ""
+
+
+class GatewaysView(Protocol):
+    """The gateways and the journal of flashes, to read."""
+
+    def gateways(self) -> Sequence[GatewayFacts]:
+        """Every gateway that is registered or that a device names, by id."""
+        ...
+
+    def unfinished(self) -> Sequence[Flash]:
+        """Flashes that were cut and not mended since."""
+        ...
 
 
 class RegistryView(Protocol):

@@ -15,9 +15,10 @@ import numpy as np
 from starlette.applications import Starlette
 
 from dashboards.console.app import create_app
-from dashboards.console.ports import DeviceFacts, Vitals
+from dashboards.console.ports import DeviceFacts, GatewayFacts, Vitals
 from dashboards.console.serve import run_console
 from dashboards.console.settings import ConsoleSettings
+from devices.firmware.journal import Flash
 from devices.fleet import Entry, Fleet, build
 from devices.spec import Kind, Panel, Profile, Quantity, Severity, Text, Use
 from ingest.errors import StoreUnavailable
@@ -336,10 +337,24 @@ class FakeBook:
         self.acknowledge = city.acknowledge
 
 
-def console_app(city: FakeCity, settings: ConsoleSettings) -> Starlette:
+class FakeGateways:
+    """Gateways as they are told to be."""
+
+    def __init__(self, known: list[GatewayFacts]) -> None:
+        self.known = known
+        self.cut: list[Flash] = []
+
+    def gateways(self) -> list[GatewayFacts]:
+        return self.known
+
+    def unfinished(self) -> list[Flash]:
+        return self.cut
+
+
+def console_app(city: FakeCity, settings: ConsoleSettings, gateways: FakeGateways | None = None) -> Starlette:
     """The console over `city`."""
     book = city.book()
-    return create_app(city, book, city, city, settings, city.now, acknowledger=book)
+    return create_app(city, book, city, city, settings, city.now, acknowledger=book, gateways_view=gateways)
 
 
 def wall_us() -> int:
