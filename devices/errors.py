@@ -14,6 +14,7 @@ UndercityError
         ├── RefusedError    image and board do not belong together; nothing was written
         ├── VerifyError     what the device holds is not the image
         ├── BootError       the device does not run what was written
+        ├── AuthorityError  a certificate cannot be issued, signed or used
         └── ProvisionError  the device did not take its configuration, or nothing came of it
 """
 
@@ -88,3 +89,7 @@ class BootError(FirmwareError):
 
 class ProvisionError(FirmwareError):
     """Raised when the device did not take its configuration, or nothing came of it."""
+
+
+class AuthorityError(FirmwareError):
+    """Raised when a certificate cannot be issued, signed, revoked or used."""
