@@ -19,7 +19,7 @@ from devices.firmware.authority import Authority, Credentials, found, utc_now
 from tests.support.broker import make_authority, running_mosquitto
 
 pytestmark = pytest.mark.scenario
-PASSPHRASE = "a long passphrase"
+WORDS = "a long passphrase"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def server(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Authority:
-    return found(tmp_path / "ca", "waterworks", PASSPHRASE, utc_now() - timedelta(minutes=1))
+    return found(tmp_path / "ca", "waterworks", WORDS, utc_now() - timedelta(minutes=1))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_certified_gateway_publishes_under_its_own_id_only(
     server: Path,
     tmp_path: Path,
 ) -> None:
-    made = ours.unlock(PASSPHRASE).issue("GW-1", 30, utc_now())
+    made = ours.unlock(WORDS).issue("GW-1", 30, utc_now())
     attempt = Attempt(broker, server / "ca.crt", made, tmp_path)
     assert attempt.reason == "Success"
     assert attempt.publish("city/d/gateway/GW-1/up") in ("Success", "No matching subscribers")
@@ -109,7 +109,7 @@ def test_a_revoked_gateway_is_refused_and_the_others_are_not(
     server: Path,
     tmp_path: Path,
 ) -> None:
-    signer = ours.unlock(PASSPHRASE)
+    signer = ours.unlock(WORDS)
     revoked, good = signer.issue("GW-1", 30, utc_now()), signer.issue("GW-2", 30, utc_now())
     signer.revoke("GW-1", utc_now())
     broker.stop()  # Mosquitto reads the list at its start
@@ -127,8 +127,8 @@ def test_a_certificate_of_a_foreign_authority_is_refused(
     server: Path,
     tmp_path: Path,
 ) -> None:
-    foreign = found(tmp_path / "foreign", "waterworks", PASSPHRASE, utc_now())
-    made = foreign.unlock(PASSPHRASE).issue("GW-1", 30, utc_now())
+    foreign = found(tmp_path / "foreign", "waterworks", WORDS, utc_now())
+    made = foreign.unlock(WORDS).issue("GW-1", 30, utc_now())
     attempt = Attempt(broker, server / "ca.crt", made, tmp_path)
     assert attempt.reason != "Success"
     attempt.close()

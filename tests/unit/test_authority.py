@@ -20,17 +20,17 @@ from devices.firmware.authority import (
 )
 
 NOW = datetime(2026, 1, 5, 8, tzinfo=UTC)
-PASSPHRASE = "a long passphrase"
+WORDS = "a long passphrase"
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    return found(tmp_path / "ca", "waterworks", PASSPHRASE, NOW)
+    return found(tmp_path / "ca", "waterworks", WORDS, NOW)
 
 
 @pytest.fixture
 def signer(authority: Authority) -> Signer:
-    return authority.unlock(PASSPHRASE)
+    return authority.unlock(WORDS)
 
 
 def test_keys_are_readable_by_their_owner_only_and_encrypted(authority: Authority) -> None:
@@ -47,7 +47,7 @@ def test_a_wrong_passphrase_issues_nothing(authority: Authority) -> None:
 
 def test_a_second_authority_does_not_replace_the_first(authority: Authority) -> None:
     with pytest.raises(AuthorityError, match="there already; nothing was changed"):
-        found(authority.folder, "again", PASSPHRASE, NOW)
+        found(authority.folder, "again", WORDS, NOW)
 
 
 def test_a_short_passphrase_makes_no_authority(tmp_path: Path) -> None:
