@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from devices.errors import BootError, LinkError, PortError
+from devices.errors import BootError, ExchangeError, LinkError, PortError
+from devices.firmware.application.client import Client
 from devices.firmware.driver import Proof
 from devices.firmware.flash import BootCheck
 from devices.firmware.image import Image
@@ -28,12 +29,42 @@ def boot_check(url: str, baud: int, *, within_s: float = BOOT_S) -> BootCheck:
             return None
         link = _open(url, baud, within_s)
         try:
+            if how == "hello":
+                return _greets(link, image, within_s)
             _prints(link, word, within_s)
         finally:
             link.close()
         return None  # a word shows that it runs, not which bytes run
 
     return check
+
+
+def _greets(link: Link, image: Image, within_s: float) -> Proof | None:
+    """Whether the application answers, as the version that was written; its own digest proves more."""
+    manifest = image.manifest
+    client = Client(link)
+    deadline = link.now() + within_s
+    while True:
+        try:
+            hello = client.hello(attempts=1)
+            break
+        except (ExchangeError, LinkError) as error:
+            if link.now() >= deadline:
+                raise BootError(
+                    f"{link.url}: expected the application to say hello within {within_s:g} s: {error}; the image is "
+                    "written, the board does not run it: look at its power and boot pins"
+                ) from None
+    if hello.version != manifest.version:
+        raise BootError(
+            f"{manifest.board} {hello.serial}: expected version {manifest.version} to run, {hello.version} says hello; "
+            "the bootloader went back to the image before, or started another"
+        )
+    if hello.image_digest and hello.image_digest.hex() != image.digest:
+        raise BootError(
+            f"{manifest.board} {hello.serial}: expected digest {image.digest[:16]}… to run, it names "
+            f"{hello.image_digest.hex()[:16]}…; it runs other bytes than those written"
+        )
+    return Proof.APPLICATION if hello.image_digest else None
 
 
 def _prints(link: Link, word: str, within_s: float) -> None:
