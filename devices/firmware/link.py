@@ -173,8 +173,12 @@ class SerialLink:
 
     def close(self) -> None:
         """Let go of the port."""
+        # pyserial forgets a socket whose other end is gone without closing it.
+        socket = getattr(self._port, "_socket", None)
         with contextlib.suppress(serial.SerialException, OSError):
             self._port.close()
+        if socket is not None:
+            socket.close()
 
     def _open(self) -> serial.Serial:
         port = serial.serial_for_url(
