@@ -49,7 +49,6 @@ def missing() -> str:
         for package, there in (
             ("gcc", shutil.which("gcc")),
             ("libc6-dev", Path("/usr/include/stdlib.h").exists()),
-            ("libelf-dev", Path("/usr/include/libelf.h").exists()),
             ("libsimavr-dev", SIMAVR.exists()),
             ("arduino-core-avr", OPTIBOOT.exists() and shutil.which("avr-gcc")),
         )
@@ -70,7 +69,7 @@ class Workshop:
         self.program = folder / "emulated_avr"
         source = HERE / "emulated_avr.c"
         flags = ("-O2", "-Wall", "-Wextra", "-Werror")
-        _run("gcc", *flags, "-o", self.program, source, "-lsimavr", "-lelf")
+        _run("gcc", *flags, "-o", self.program, source, "-lsimavr")
 
     def loader(self, model: Model) -> Path:
         """The bootloader's .hex for `model`."""
