@@ -35,7 +35,7 @@ from processors.backtest.series import Asked
 from processors.errors import BacktestError
 from processors.replay import replay
 from processors.thresholds.book import ThresholdBook
-from processors.thresholds.change import Change, as_of
+from processors.thresholds.history import History
 
 Progress = Callable[[int, int], None]  # done, of how many
 
@@ -102,8 +102,8 @@ class Source(Protocol):
         ...
 
     @property
-    def changes(self) -> list[Change]:
-        """What people changed in the rules, as it holds today."""
+    def history(self) -> History:
+        """What people changed in the rules, and by which moment of it the readings are judged."""
         ...
 
     def spans(self, kind: Kind, progress: Progress) -> list[Span]:
@@ -126,7 +126,7 @@ class RowsSource:
     entries: list[Entry] | None = None
     notes: list[Text] = field(default_factory=list)
     loaded: Loaded | None = None
-    changes: list[Change] = field(default_factory=list)
+    history: History = field(default_factory=History)
 
     @property
     def devices(self) -> list[str]:
@@ -150,12 +150,12 @@ class RowsSource:
 
     def spans(self, kind: Kind, progress: Progress) -> list[Span]:
         """See `Source.spans`."""
-        run = Backtest(kind, self.rows, entries=self.entries, changes=self.changes)
+        run = Backtest(kind, self.rows, entries=self.entries, history=self.history)
         return alerts_of(run.findings(lambda done: progress(done, len(self.rows))))
 
     def without(self, params: Collection[tuple[str, str]]) -> RowsSource:
         """See `Source.without`."""
-        return replace(self, changes=_besides(self.changes, params))
+        return replace(self, history=self.history.without(params))
 
     def scored(self, kind: Kind, progress: Progress) -> tuple[list[Span], Float64]:
         """The alerts, and a score for each row of the file; BacktestError for more than one device."""
@@ -163,7 +163,7 @@ class RowsSource:
             raise BacktestError(
                 f"--scores: expected a file with one series, got {len(self.rows.device)} devices; nothing was run"
             )
-        run = Backtest(kind, self.rows, entries=self.entries, changes=self.changes)
+        run = Backtest(kind, self.rows, entries=self.entries, history=self.history)
         tap = Tap(run)
         spans = alerts_of(run.findings(lambda done: progress(done, len(self.rows))))
         return spans, tap.scores(self.loaded.table.time_us, spans)
@@ -206,16 +206,14 @@ def store_source(
             "the store holds readings by their own time: what came too late to be judged is judged here",
         )
     ]
-    return RowsSource(
-        "store", kind, made, Stamp(zone, naive=False), known, notes, changes=todays_changes(settings)
-    )
+    return RowsSource("store", kind, made, Stamp(zone, naive=False), known, notes, history=todays_rules(settings))
 
 
-def todays_changes(settings: Settings) -> list[Change]:
-    """What people changed in the rules and holds now, as if it always had."""
+def todays_rules(settings: Settings) -> History:
+    """What people changed in the rules, judging everything by what holds now."""
     database = open_database(settings)
     try:
-        return as_of(ThresholdBook(database, load_kinds()).changes(), time.time_ns() // 1000)
+        return History(ThresholdBook(database, load_kinds()).changes()).at(time.time_ns() // 1000)
     finally:
         database.dispose()
 
@@ -274,7 +272,7 @@ class JournalSource:
     name: str = "journal"
     readings: int = 0
     notes: list[Text] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    history: History = field(default_factory=History)
 
     def spans(self, kind: Kind, progress: Progress) -> list[Span]:
         """See `Source.spans`. The journal is read from its beginning: both runs of a comparison start alike."""
@@ -293,7 +291,7 @@ class JournalSource:
                 settings=self.settings.engine,
                 to_us=self.end_us,
                 rules=self.settings.topics.all(),
-                changes=self.changes,
+                history=self.history,
                 progress=lambda offset: progress(offset - start, end - start),
             )
             mine = alerts_of(one for one in stated if one.kind == kind.name)
@@ -301,11 +299,7 @@ class JournalSource:
 
     def without(self, params: Collection[tuple[str, str]]) -> JournalSource:
         """See `Source.without`."""
-        return replace(self, changes=_besides(self.changes, params))
-
-
-def _besides(changes: list[Change], params: Collection[tuple[str, str]]) -> list[Change]:
-    return [one for one in changes if (one.rule, one.param) not in params]
+        return replace(self, history=self.history.without(params))
 
 
 def journal_source(
@@ -327,5 +321,6 @@ def journal_source(
     devices = [one.id for one in _entries(settings, kind)]
     if not devices:
         raise BacktestError(f"registry: expected devices of {kind.name}, got none; nothing was run")
-    changes = todays_changes(settings)
-    return JournalSource(settings, kind, start, end, Stamp(zone, naive=False), devices, changes=changes)
+    return JournalSource(
+        settings, kind, start, end, Stamp(zone, naive=False), devices, history=todays_rules(settings)
+    )

@@ -16,6 +16,7 @@ from processors.engines.snapshots import SnapshotFolder
 from processors.findings import Finding
 from processors.replay import replay
 from processors.thresholds.book import ThresholdBook
+from processors.thresholds.history import History
 
 
 def replayed(settings: Settings, from_us: int | None, to_us: int | None) -> Iterator[Finding]:
@@ -33,7 +34,7 @@ def replayed(settings: Settings, from_us: int | None, to_us: int | None) -> Iter
             to_us=to_us,
             snapshots=SnapshotFolder(settings.snapshot_dir) if from_us is not None else None,
             rules=settings.topics.all(),
-            changes=ThresholdBook(database, kinds).changes(),
+            history=History(ThresholdBook(database, kinds).changes()),
         )
     finally:
         database.dispose()

@@ -1,6 +1,7 @@
 """What a change of a threshold would have done to the last days, before anybody is woken by it.
 
-From: the command line and the console. To: a person. The journal is judged twice, by today's rules and with the change.
+From: the command line and the console. To: a person. The journal is judged twice, by what will
+hold when the change begins, without it and with it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from deploy.backtest import Bar
-from deploy.backtest_sources import JournalSource, journal_source
+from deploy.backtest_sources import journal_source
 from deploy.settings import Settings
 from devices.kinds import load as load_kinds
 from processors.backtest.compare import compare, device_months
 from processors.backtest.preview import Preview
-from processors.thresholds.change import FOREVER, Change
+from processors.thresholds.change import Change
 
 _DAY_US = 86_400_000_000
 
@@ -34,11 +35,12 @@ def previewed(
     kind = replace(kind, detectors=tuple(use for use in kind.detectors if use.rule == change.rule))
     zone = ZoneInfo(settings.notify.zone)
     source = journal_source(settings, kind, (now() - int(days * _DAY_US), None), zone)
-    # As the newest of all: where several hold for the same target, the one written down last wins.
-    always = replace(change, number=FOREVER, effective_us=0, until_us=FOREVER)
+    # Both by what will hold the moment it begins: what differs is the change, not what else happens until then.
+    today = source.history.at(change.effective_us)
+    source = replace(source, history=today)
     with bar("as it is") as progress:
         before = source.spans(kind, progress)
-    changed: JournalSource = replace(source, changes=[*source.changes, always])
+    changed = replace(source, history=today.with_draft(change))
     with bar("with the change") as progress:
         after = changed.spans(kind, progress)
     found = compare(before, after)

@@ -28,6 +28,7 @@ from processors.engines.snapshots import SnapshotFolder, State, apply, capture
 from processors.errors import SnapshotError
 from processors.findings import Finding
 from processors.thresholds.change import Change
+from processors.thresholds.history import History
 
 log = structlog.get_logger(__name__)
 CURSOR = "pipeline"
@@ -151,7 +152,7 @@ class Pipeline:
         revision = self._thresholds.revision()
         if revision != self._thresholds_revision:
             self._thresholds_revision = revision
-            self.engine.follow(self._thresholds.changes())
+            self.engine.follow(History(self._thresholds.changes()))
             log.info("thresholds_followed", revision=revision)
 
     def refresh(self) -> bool:

@@ -17,7 +17,7 @@ from ingest.rules import BUILT_IN, Rule
 from processors.engines.local import Engine, EngineSettings
 from processors.engines.snapshots import SnapshotFolder, apply
 from processors.findings import Finding
-from processors.thresholds.change import Change
+from processors.thresholds.history import History
 
 _READ_BLOCKS = 256
 
@@ -32,19 +32,20 @@ def replay(
     to_us: int | None = None,
     snapshots: SnapshotFolder | None = None,
     rules: Sequence[Rule] = BUILT_IN,
-    changes: Sequence[Change] = (),
+    history: History = History(),  # noqa: B008  frozen
     progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Finding]:
     """Findings decided by deliveries received in [from_us, to_us), in order; the whole journal by default.
 
     Begins at the newest snapshot before `from_us`, else at the journal's beginning: every detector is warm.
-    `changes`: of thresholds, each from when it held. Uses today's registry and declared rules: a device registered
-    later, or a rule declared otherwise since, speaks as of today. `progress` hears before which offset all is read.
+    `history`: of thresholds, each change from when it held. Uses today's registry and declared rules: a device
+    registered later, or a rule declared otherwise since, speaks as of today. `progress` hears before
+    which offset all is read.
     """
     first = journal.offset_at(from_us) if from_us is not None else journal.start()
     last = journal.offset_at(to_us) if to_us is not None else journal.end()
     engine = Engine(fleet, settings)
-    engine.follow(changes)
+    engine.follow(history)
     offset = journal.start()
     state = snapshots.newest(fleet, not_after=first)[0] if snapshots is not None else None
     if state is not None and state.offset < offset:

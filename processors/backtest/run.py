@@ -20,7 +20,7 @@ from ingest.decode import Decoded, Timeline
 from processors.engines.local import Engine, EngineSettings
 from processors.errors import BacktestError
 from processors.findings import Finding, Phase, micros
-from processors.thresholds.change import Change
+from processors.thresholds.history import History
 
 _FOREVER_S: Final = 1e12  # 30,000 years: no pause in the data is ours
 _SEGMENT_ROWS: Final = 4096
@@ -71,7 +71,7 @@ class Backtest:
     """One run: a fleet, an engine of its own, and rows to take.
 
     `entries`: the devices as registered; None makes them up, each reporting at the pace its rows show. `rules`: only
-    these, by rule name; None for all. `changes`: of thresholds, over the declared ones. Silence of a
+    these, by rule name; None for all. `history`: of thresholds, over the declared ones. Silence of a
     gateway is not judged: its children are silent each for itself.
     BacktestError for rows that are not sorted, or whose values do not fit the kind.
     """
@@ -84,7 +84,7 @@ class Backtest:
         entries: Sequence[Entry] | None = None,
         rules: Collection[str] | None = None,
         settings: EngineSettings | None = None,
-        changes: Sequence[Change] = (),
+        history: History = History(),  # noqa: B008  frozen
     ) -> None:
         _check(kind, rows)
         self.kind = kind if rules is None else only(kind, rules)
@@ -93,7 +93,7 @@ class Backtest:
         self.fleet: Fleet = build({self.kind.name: self.kind}, known)
         settings = settings or EngineSettings()
         self.engine = Engine(self.fleet, replace(settings, max_gap_s=_FOREVER_S))
-        self.engine.follow(changes)
+        self.engine.follow(history)
         self._rows_at_once = min(settings.segment_rows, _SEGMENT_ROWS)
 
     def findings(self, progress: Callable[[int], None] | None = None) -> Iterator[Finding]:

@@ -8,7 +8,6 @@ journal means that we were away, not that the city fell silent: every silence ti
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from processors.engines.rules import KindRules, extend_silence
 from processors.engines.sources import Clock, Seen, SourceClock, gap_end, see
 from processors.errors import ProcessorError
 from processors.findings import Finding
-from processors.thresholds.change import Change, edges
+from processors.thresholds.history import History
 
 _UNTUNED = -1
 
@@ -75,7 +74,7 @@ class Engine:
         order = OrderSettings(reorder_s=settings.reorder_s, future_s=settings.future_s)
         self.kinds = {name: KindRules(kind, order) for name, kind in fleet.kinds.items()}
         self.gateways = GatewayWatch(fleet, settings.gateway_periods)
-        self._changes: list[Change] = []
+        self._history = History()
         self.edges: list[int] = []
         self._passed = 0
 
@@ -85,11 +84,11 @@ class Engine:
         for name, rules in self.kinds.items():
             rules.grow(fleet.kinds[name])
         self.gateways.grow(fleet)
-        self._passed = _UNTUNED if self._changes else 0
+        self._passed = _UNTUNED if self._history.changes else 0
 
-    def follow(self, changes: Sequence[Change]) -> None:
-        """Use `changes` of thresholds from now on; what holds at a moment is found when a segment begins there."""
-        self._changes, self.edges, self._passed = list(changes), edges(changes), _UNTUNED
+    def follow(self, history: History) -> None:
+        """Use `history` of thresholds from now on; what holds at a moment is found when a segment begins there."""
+        self._history, self.edges, self._passed = history, history.edges(), _UNTUNED
 
     def tune(self, now_us: int) -> None:
         """Give every rule what holds at `now_us`; quick where nothing began or ended to hold since."""
@@ -98,7 +97,7 @@ class Engine:
             return
         self._passed = passed
         for rules in self.kinds.values():
-            rules.tune(self._changes, now_us)
+            rules.tune(self._history, now_us)
 
     def process(self, decoded: Decoded) -> Outcome:
         """Take one segment; the result depends on the journal up to here, not on how it was cut."""

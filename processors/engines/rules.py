@@ -5,7 +5,6 @@ From: decoded batches of the kind. To: `processors.engines.local`, as judged row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -23,7 +22,7 @@ from processors.engines.sources import Clock, Seen, by_tcp
 from processors.engines.telling import Rule, tell
 from processors.engines.traces import Traces
 from processors.findings import Finding, Phase
-from processors.thresholds.change import Change, of_rule, values
+from processors.thresholds.history import History
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -54,14 +53,14 @@ class KindRules:
         for rule in self.rules:
             grow(rule, fleet)
 
-    def tune(self, changes: Sequence[Change], at_us: int) -> None:
-        """Give every rule the numbers that hold at `at_us` for each device."""
+    def tune(self, history: History, now_us: int) -> None:
+        """Give every rule the numbers that hold at `now_us` for each device."""
         for rule in self.rules:
-            mine, params = list(of_rule(changes, self.fleet.kind.name, rule.use.rule)), rule.detector.params
-            touched = {change.param for change in mine} & params.keys()
-            for param in touched:
-                params.put(param, values(mine, param, params[param], self.fleet, at_us))
-            if touched:
+            params = rule.detector.params
+            changed = list(history.values(self.fleet, rule.use.rule, params, now_us))
+            for param, values in changed:
+                params.put(param, values)
+            if changed:
                 grow(rule, self.fleet)
 
     def arrange(self, batch: Batch | None, timeline: Timeline, clock: Clock) -> Arranged | None:

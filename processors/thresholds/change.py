@@ -1,20 +1,15 @@
 """One change of one parameter of one rule: pure data and its meaning.
 
-From: the book of thresholds. To: the engine, which asks what holds for every device at a moment; to people, who ask
-why.
+From: the book of thresholds. To: its history, which says what holds; to people, who ask why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
-from devices.fleet import KindFleet
-from devices.readings import Bool, Float64
 from devices.spec import Kind, Use
 from processors.detectors import build, load
 from processors.errors import ThresholdError
@@ -92,56 +87,6 @@ def changeable(use: Use) -> set[str]:
 def check(use: Use, changes: Iterable[Change]) -> None:
     """RuleError where the rule cannot run with `changes` over its declared numbers."""
     build(use.detector, {**use.params, **{change.param: change.value for change in changes}})
-
-
-def edges(changes: Iterable[Change]) -> list[int]:
-    """The moments at which something begins or ends to hold, ascending."""
-    moments = {change.effective_us for change in changes if change.effective_us < change.end_us}
-    moments |= {change.end_us for change in changes if change.effective_us < change.end_us}
-    return sorted(moments - {FOREVER})
-
-
-def as_of(changes: Iterable[Change], at_us: int) -> list[Change]:
-    """What holds at `at_us`, as if it had always held and always would: today's rules, for looking at the past."""
-    return [
-        replace(change, effective_us=0, until_us=FOREVER, withdrawn_us=FOREVER)
-        for change in changes
-        if change.holds(at_us)
-    ]
-
-
-def values(changes: Sequence[Change], param: str, declared: float, fleet: KindFleet, at_us: int) -> Float64:
-    """(n,) what `param` is for every device at `at_us`; `changes` of one rule."""
-    found = np.full(len(fleet), declared)
-    mine = [change for change in changes if change.param == param and change.holds(at_us)]
-    for change in sorted(mine, key=strength):
-        found[covered(change, fleet)] = change.value
-    return found
-
-
-def strength(change: Change) -> tuple[int, int, int]:
-    """Order in which changes are applied: the last one wins."""
-    return (list(Scope).index(change.scope), change.effective_us, change.number)
-
-
-def covered(change: Change, fleet: KindFleet) -> Bool:
-    """(n,) the devices that `change` is about."""
-    target = change.target
-    match change.scope:
-        case Scope.KIND:
-            return np.ones(len(fleet), dtype=np.bool_)
-        case Scope.DEVICE:
-            mask = np.zeros(len(fleet), dtype=np.bool_)
-            if (row := fleet.index.get(target)) is not None:
-                mask[row] = True
-            return mask
-        case Scope.GROUP:
-            return np.array(
-                [str((own or {}).get("group", "")) == target for own in fleet.settings], dtype=np.bool_
-            )
-        case _:
-            names: Sequence[Any] = getattr(fleet, change.scope.value)
-            return np.array([name == target for name in names], dtype=np.bool_)
 
 
 def of_rule(changes: Iterable[Change], kind: str, rule: str) -> Iterator[Change]:

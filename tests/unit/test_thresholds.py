@@ -20,7 +20,8 @@ from processors.engines.snapshots import apply, capture
 from processors.errors import ThresholdError
 from processors.findings import Finding
 from processors.thresholds.book import LEAD_S, ThresholdBook
-from processors.thresholds.change import FOREVER, Change, Scope, as_of, changeable, edges, use_of, values
+from processors.thresholds.change import Change, Scope, changeable, use_of
+from processors.thresholds.history import History
 from tests.support.city import T0, S, block, engine_for, in_order, reading, ticks
 from tests.support.databases import operations, sqlite_file
 from tests.support.kinds import WELL, fleet_of, wells
@@ -62,19 +63,25 @@ def test_the_narrowest_scope_wins_and_within_it_the_latest():
         of(Scope.KIND, "well", 6.0),
     ]
     at = T0 + 10
-    assert values(changes, "high", 10.0, fleet, at).tolist() == [1, 2, 4, 3, 6]
-    assert values(changes[4:], "high", 10.0, fleet, at).tolist() == [5, 5, 5, 5, 6]
-    assert values(changes, "high", 10.0, fleet, T0 - 1).tolist() == [10] * 5
-    assert values(changes, "low", 0.5, fleet, at).tolist() == [0.5] * 5
+
+    def numbers(some: list[Change], at_us: int) -> list[float]:
+        (found,) = History(some).values(fleet, "high", {"high": 10.0, "low": 0.5}, at_us)
+        assert found[0] == "high"
+        return found[1].tolist()
+
+    assert numbers(changes, at) == [1, 2, 4, 3, 6]
+    assert numbers(changes[4:], at) == [5, 5, 5, 5, 6]
+    assert numbers(changes, T0 - 1) == [10] * 5
+    assert list(History(changes).values(fleet, "high", {"low": 0.5}, at)) == []
 
 
 def test_a_change_holds_from_its_beginning_until_its_end_or_until_it_is_taken_back():
     change = replace(HIGH, effective_us=100, until_us=200)
     assert [change.holds(at) for at in (99, 100, 199, 200)] == [False, True, True, False]
     assert not replace(change, withdrawn_us=150).holds(150)
-    assert edges([change, replace(change, withdrawn_us=150), replace(change, withdrawn_us=50)]) == [100, 150, 200]
-    assert as_of([change], 150) == [replace(change, effective_us=0, until_us=FOREVER)]
-    assert as_of([change], 250) == []
+    some = [change, replace(change, withdrawn_us=150), replace(change, withdrawn_us=50)]
+    assert History(some).edges() == [100, 150, 200]
+    assert History(some).at(150).edges() == []
 
 
 def test_a_threshold_changes_the_rule_for_that_device_alone_and_from_that_moment():
@@ -82,7 +89,7 @@ def test_a_threshold_changes_the_rule_for_that_device_alone_and_from_that_moment
         *([reading(d, t, 7.0, seq=i) for i, t in enumerate(range(0, 900, 60))] for d in range(2)), ticks(0, 900)
     )
     engine = engine_for(fleet_of(wells(2, registered_us=T0)))
-    engine.follow([of(Scope.DEVICE, "WE-1", 5.0, effective_us=T0 + 300 * S, until_us=T0 + 600 * S)])
+    engine.follow(History([of(Scope.DEVICE, "WE-1", 5.0, effective_us=T0 + 300 * S, until_us=T0 + 600 * S)]))
     found = run_with_edges(engine, journal, [])
     assert [(f.device, f.phase.value, f.onset[11:19], f.at[11:19]) for f in found] == [
         ("WE-1", "raise", "22:18:20", "22:20:20"),
@@ -117,7 +124,7 @@ def test_however_the_journal_is_cut_and_wherever_it_stops_a_change_takes_effect_
 
     def fresh() -> Engine:
         engine = engine_for(fleet_of(wells(2, registered_us=T0)))
-        engine.follow(changes)
+        engine.follow(History(changes))
         return engine
 
     whole = run_with_edges(fresh(), journal, [])
