@@ -59,7 +59,7 @@ class Thresholds(ThresholdBook):
     """The book of thresholds, with a look at what a change would have done; one such look at a time."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        super().__init__(database, load_kinds(), now=Clock(settings.clock))
+        super().__init__(database, load_kinds(), now=Clock(settings.clock), entries=SqlRegistry(database).entries)
         self._settings = settings
         self._looking = threading.Lock()
 
@@ -67,7 +67,10 @@ class Thresholds(ThresholdBook):
         """See `deploy.preview`; ThresholdError while another look is under way."""
         draft = self.drafted(change)
         if not self._looking.acquire(blocking=False):
-            raise ThresholdError("preview: expected to be the only one, another is under way; try again soon")
+            raise ThresholdError(
+                "preview: expected to be the only one, another is under way; try again soon",
+                "预演：同时只能进行一个，另一个正在进行；请稍后再试",
+            )
         try:
             return previewed(self._settings, draft, days, now=Clock(self._settings.clock))
         finally:

@@ -13,6 +13,7 @@ UndercityError
 from __future__ import annotations
 
 from devices.errors import UndercityError
+from devices.spec import Text
 
 
 class ProcessorError(UndercityError):
@@ -36,7 +37,11 @@ class NotifyError(ProcessorError):
 
 
 class ThresholdError(ProcessorError):
-    """Raised when a rule cannot be changed as asked; nothing was changed."""
+    """Raised when a rule cannot be changed as asked; nothing was changed. `said`: the line in both languages."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(f"{en}; nothing was changed")
+        self.said = Text(f"{zh}；未作任何修改", f"{en}; nothing was changed")
 
 
 class BacktestError(ProcessorError):

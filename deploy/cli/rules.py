@@ -34,10 +34,12 @@ def register(app: typer.Typer) -> None:
 
 def _open(settings: Settings) -> tuple[ThresholdBook, Callable[[int | None], str]]:
     from deploy.schema import open_existing  # noqa: PLC0415
+    from devices.catalog import SqlRegistry  # noqa: PLC0415
     from devices.kinds import load  # noqa: PLC0415
     from processors.thresholds.book import ThresholdBook  # noqa: PLC0415
 
-    return ThresholdBook(open_existing(settings.database_url), load()), wall_clock(settings)
+    database = open_existing(settings.database_url)
+    return ThresholdBook(database, load(), entries=SqlRegistry(database).entries), wall_clock(settings)
 
 
 def list_rules(
@@ -47,11 +49,12 @@ def list_rules(
     as_json: JsonOption = False,
 ) -> None:
     """Every rule with its thresholds: as declared, and what was changed and holds now."""
+    from math import isnan  # noqa: PLC0415
+
     import msgspec  # noqa: PLC0415
 
     from devices.kinds import load  # noqa: PLC0415
-    from processors.detectors import load as detectors  # noqa: PLC0415
-    from processors.thresholds.change import changeable, of_rule  # noqa: PLC0415
+    from processors.thresholds.change import changeable, declared, of_rule  # noqa: PLC0415
 
     book, _ = _open(settings_from(config))
     kinds = load()
@@ -61,10 +64,8 @@ def list_rules(
     holding = [change for change in book.changes() if change.holds(now)]
     for one in kinds.values():
         for use in one.detectors if kind in {"", one.name} else ():
-            declared = {**detectors()[use.detector].PARAMS, **use.params}
-            numbers = {
-                name: declared[name] for name in sorted(changeable(use)) if declared[name] == declared[name]
-            }
+            numbers = {name: number for name, number in sorted(declared(use).items()) if name in changeable(use)}
+            numbers = {name: number for name, number in numbers.items() if not isnan(number)}
             mine = list(of_rule(holding, one.name, use.rule))
             if as_json:
                 changes = [_plain(change) for change in mine]
@@ -128,8 +129,6 @@ def set_threshold(
         reason=reason,
     )
     change = book.drafted(change)
-    if scope == "device":
-        _demand_device(settings, kind, target)
     if preview:
         from deploy.preview import previewed  # noqa: PLC0415
 
@@ -137,17 +136,6 @@ def set_threshold(
         return
     change = book.add(change)
     print(f"{_said(change)}; holds from {local(change.effective_us)}")
-
-
-def _demand_device(settings: Settings, kind: str, device: str) -> None:
-    from deploy.wiring import open_database  # noqa: PLC0415
-    from devices.catalog import SqlRegistry  # noqa: PLC0415
-
-    known = SqlRegistry(open_database(settings)).device(device)
-    if known.kind != kind:
-        raise UndercityError(
-            f"--device {device!r:.60}: expected a {kind}, got a {known.kind}; nothing was changed"
-        )
 
 
 def withdraw(

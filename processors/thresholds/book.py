@@ -7,33 +7,50 @@ later than it is written down, so that every process knows it before it holds, a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any, Final
 
 from sqlalchemy import Engine, RowMapping, func, insert, select, update
 
-from devices.spec import Kind
+from devices.fleet import Entry
+from devices.spec import Kind, Text
 from processors.errors import RuleError, ThresholdError
-from processors.thresholds.change import FOREVER, Change, Scope, check, of_rule, use_of
+from processors.thresholds.change import FOREVER, Change, Scope, use_of
+from processors.thresholds.history import History
 from processors.thresholds.tables import THRESHOLD
+from processors.thresholds.targets import demand_runnable, demand_somebody
 
 LEAD_S: Final = 10.0
 """How much later than it is written down a change begins: several times what a process takes to notice it."""
 
-_TEXTS: Final = {"author": 64, "reason": 200, "target": 128}
+_TEXTS: Final = {
+    "author": Text("姓名", "author"),
+    "reason": Text("理由", "reason"),
+    "target": Text("对象", "target"),
+}
+_LENGTHS: Final = {"author": (1, 64), "reason": (0, 200), "target": (1, 128)}
 
 
 class ThresholdBook:
-    """All changes, in the operations database; safe for several processes and threads."""
+    """All changes, in the operations database; safe for several processes and threads.
+
+    `entries`: the registered devices; without them (for who only reads) nothing can be said of whom a change is about.
+    """
 
     def __init__(
-        self, engine: Engine, kinds: Mapping[str, Kind], *, now: Callable[[], int] = lambda: time.time_ns() // 1000
+        self,
+        engine: Engine,
+        kinds: Mapping[str, Kind],
+        *,
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        entries: Callable[[], Sequence[Entry]] = lambda: (),
     ) -> None:
         self._engine = engine
         self._kinds = kinds
         self._now = now
+        self._entries = entries
 
     def drafted(self, change: Change) -> Change:
         """`change` as it would be written down, nothing is; ThresholdError where it makes no sense.
@@ -42,30 +59,26 @@ class ThresholdBook:
         """
         use = use_of(self._kinds, change.kind, change.rule, change.param)
         now = self._now()
-        change = replace(change, recorded_us=now, effective_us=max(change.effective_us, now + _lead_us()))
         change = replace(
             change,
+            recorded_us=now,
+            effective_us=max(change.effective_us, now + _lead_us()),
             author=_text("author", change.author),
             reason=_text("reason", change.reason),
             target=_text("target", change.kind if change.scope is Scope.KIND else change.target),
         )
+        name = f"{change.rule}.{change.param}"
         if not isfinite(change.value):
-            raise ThresholdError(
-                f"{change.rule}.{change.param}: expected a number, got {change.value}; nothing was changed"
-            )
+            raise ThresholdError(f"{name}: expected a number, got {change.value}", f"{name}：应为一个数")
         if change.until_us <= change.effective_us:
-            raise ThresholdError(
-                f"{change.rule}.{change.param}: expected an end after its beginning; nothing was changed"
-            )
-        beside = [
-            other
-            for other in of_rule(self.changes(), change.kind, change.rule)
-            if (other.scope, other.target) == (change.scope, change.target) and other.holds(change.effective_us)
-        ]
+            raise ThresholdError(f"{name}: expected an end after its beginning", f"{name}：失效时间应晚于生效时间")
+        entries = self._entries()
+        demand_somebody(change, entries)
         try:
-            check(use, [*beside, change])
+            demand_runnable(change, History(self.changes()), self._kinds[change.kind], use, entries)
         except RuleError as error:
-            raise ThresholdError(str(error).replace("the rule is not used", "nothing was changed")) from error
+            why = str(error).removesuffix("; the rule is not used")
+            raise ThresholdError(why, f"{name}：规则不能以此数运行（{why}）") from error
         return change
 
     def add(self, change: Change) -> Change:
@@ -74,22 +87,42 @@ class ThresholdBook:
         row = {name: value for name, value in asdict(drafted).items() if name != "number"}
         with self._engine.begin() as connection:
             done = connection.execute(insert(THRESHOLD).values(row).returning(THRESHOLD.c.number))
-            return replace(drafted, number=done.scalar_one())
+            number = done.scalar_one()
+            self._demand_time(drafted.recorded_us)
+        return replace(drafted, number=number)
 
     def withdraw(self, number: int, author: str) -> Change:
         """Take change `number` back from now on; ThresholdError for an unknown one. Repeating it changes nothing."""
         author = _text("author", author)
         with self._engine.begin() as connection:
             mine = THRESHOLD.c.number == number
-            row = connection.execute(select(THRESHOLD).where(mine)).mappings().one_or_none()
+            row = connection.execute(select(THRESHOLD).where(mine).with_for_update()).mappings().one_or_none()
             if row is None:
-                raise ThresholdError(f"change {number}: there is none with this number; nothing was taken back")
+                raise ThresholdError(
+                    f"change {number}: expected one in the book, there is none with this number",
+                    f"修改 {number}：没有这个编号",
+                )
             known = _change(row)
             if known.withdrawn_us != FOREVER:
                 return known
-            at_us = self._now() + _lead_us()
-            connection.execute(update(THRESHOLD).where(mine).values(withdrawn_us=at_us, withdrawn_by=author))
+            now = self._now()
+            at_us = now + _lead_us()
+            untouched = mine & (THRESHOLD.c.withdrawn_us == FOREVER)
+            connection.execute(update(THRESHOLD).where(untouched).values(withdrawn_us=at_us, withdrawn_by=author))
+            self._demand_time(now)
             return replace(known, withdrawn_us=at_us, withdrawn_by=author)
+
+    def _demand_time(self, since_us: int) -> None:
+        """ThresholdError, within the transaction, where waiting for the database ate up the lead: nothing is changed.
+
+        Otherwise a processor might learn of a change after the moment from which it holds.
+        """
+        waited_s = (self._now() - since_us) / 1e6
+        if waited_s > LEAD_S / 2:
+            raise ThresholdError(
+                f"database: expected to write within {LEAD_S / 2:g} s, it took {waited_s:.1f} s; try again",
+                f"数据库：写入应在 {LEAD_S / 2:g} 秒内，实际 {waited_s:.1f} 秒；请重试",
+            )
 
     def changes(self) -> list[Change]:
         """Every change that was ever written down, in the order of writing."""
@@ -112,10 +145,12 @@ def _lead_us() -> int:
 def _text(name: str, text: str) -> str:
     """`text` on one line; ThresholdError where it is too long, cannot be printed, or an author or target lacks."""
     line = " ".join(text.split())
-    least, most = 0 if name == "reason" else 1, _TEXTS[name]
+    least, most = _LENGTHS[name]
     if not least <= len(line) <= most or not line.isprintable():
+        label = _TEXTS[name]
         raise ThresholdError(
-            f"{name}: expected {least} to {most} printable characters, got {line!r:.40}; nothing was changed"
+            f"{label.en}: expected {least} to {most} printable characters, got {line!r:.40}",
+            f"{label.zh}：应为 {least} 至 {most} 个可显示的字符，收到 {line!r:.40}",
         )
     return line
 

@@ -65,17 +65,20 @@ def use_of(kinds: Mapping[str, Kind], kind: str, rule: str, param: str) -> Use:
     """The declaration of `rule`; ThresholdError where there is no such kind, rule or changeable parameter."""
     found = kinds.get(kind)
     if found is None:
-        raise ThresholdError(f"kind {kind!r:.60}: expected one of {', '.join(sorted(kinds))}; nothing was changed")
+        raise _not_one_of(f"kind {kind!r:.60}", f"类别 {kind!r:.60}", kinds)
     use = next((use for use in found.detectors if use.rule == rule), None)
     if use is None:
-        rules = ", ".join(use.rule for use in found.detectors)
-        raise ThresholdError(f"rule {rule!r:.60} of {kind}: expected one of {rules}; nothing was changed")
-    offered = sorted(changeable(use))
-    if param not in offered:
-        raise ThresholdError(
-            f"{rule}.{param!s:.60} of {kind}: expected one of {', '.join(offered)}; nothing was changed"
-        )
+        known = [use.rule for use in found.detectors]
+        raise _not_one_of(f"rule {rule!r:.60} of {kind}", f"{kind} 的规则 {rule!r:.60}", known)
+    if param not in changeable(use):
+        offered = changeable(use)
+        raise _not_one_of(f"{rule}.{param!s:.60} of {kind}", f"{kind} 的阈值 {rule}.{param!s:.60}", offered)
     return use
+
+
+def _not_one_of(en: str, zh: str, known: Iterable[str]) -> ThresholdError:
+    names = ", ".join(sorted(known))
+    return ThresholdError(f"{en}: expected one of {names}", f"{zh}：应为 {names} 之一")
 
 
 def changeable(use: Use) -> set[str]:
@@ -84,9 +87,14 @@ def changeable(use: Use) -> set[str]:
     return set(detector.PARAMS) - detector.FIXED
 
 
-def check(use: Use, changes: Iterable[Change]) -> None:
-    """RuleError where the rule cannot run with `changes` over its declared numbers."""
-    build(use.detector, {**use.params, **{change.param: change.value for change in changes}})
+def declared(use: Use) -> dict[str, float]:
+    """Every parameter of a rule as its kind declares it."""
+    return {**load()[use.detector].PARAMS, **use.params}
+
+
+def check(use: Use, numbers: Mapping[str, float]) -> None:
+    """RuleError where the rule cannot run with `numbers` over its declared ones."""
+    build(use.detector, {**use.params, **numbers})
 
 
 def of_rule(changes: Iterable[Change], kind: str, rule: str) -> Iterator[Change]:

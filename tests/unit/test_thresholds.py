@@ -141,10 +141,17 @@ def test_however_the_journal_is_cut_and_wherever_it_stops_a_change_takes_effect_
     assert [f.line() for f in found] == [f.line() for f in whole]
 
 
+CITY = [
+    Entry("WE-0", "well", district="d", street="s", site="A", settings={"group": "old town"}),
+    Entry("WE-1", "well", district="d"),
+    Entry("TA-0", "tank", district="e"),
+]
+
+
 @pytest.fixture
 def book(tmp_path: Path):
     with operations(sqlite_file(tmp_path)) as engine:
-        yield ThresholdBook(engine, {"well": WELL}, now=lambda: T0)
+        yield ThresholdBook(engine, {"well": WELL}, now=lambda: T0, entries=lambda: CITY)
 
 
 def test_a_change_never_reaches_back_and_is_kept_with_its_author(book):
@@ -177,6 +184,15 @@ def test_taking_a_change_back_leaves_it_in_the_history(book):
         (replace(HIGH, scope=Scope.DEVICE, target=""), "target: expected 1 to 128"),
         (replace(HIGH, reason="x" * 300), "reason: expected 0 to 200"),
         (replace(HIGH, until_us=T0), "expected an end after its beginning"),
+        (of(Scope.DEVICE, "WE-9", 5.0), "device 'WE-9': expected a registered well, got an unknown id"),
+        (of(Scope.DEVICE, "TA-0", 5.0), "device 'TA-0': expected a well, got a tank"),
+        (
+            of(Scope.DISTRICT, "e", 5.0),
+            r"district 'e': expected one with devices of well \(d\); nothing was changed",
+        ),
+        (of(Scope.STREET, "x", 5.0), r"street 'x': expected one with devices of well \(s\)"),
+        (of(Scope.SITE, "x", 5.0), r"site 'x': expected one with devices of well \(A\)"),
+        (of(Scope.GROUP, "x", 5.0), r"group 'x': expected one with devices of well \(old town\)"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused_and_not_written(book, change, said):
@@ -185,8 +201,29 @@ def test_a_change_that_makes_no_sense_is_refused_and_not_written(book, change, s
     assert book.changes() == []
 
 
+def test_two_numbers_of_different_scopes_must_make_sense_together(book):
+    book.add(of(Scope.DISTRICT, "d", 40.0, effective_us=T0 + 500 * S))
+    low = replace(HIGH, param="low", value=9.5, scope=Scope.DEVICE, target="WE-0")
+    with pytest.raises(ThresholdError, match=r"hysteresis 1 between low 9\.5 and high 10, got none"):
+        book.add(low)
+    late = book.add(replace(low, effective_us=T0 + 600 * S))
+    assert late.number == 2
+    with pytest.raises(ThresholdError, match="room for hysteresis"):  # once the low number holds
+        book.add(of(Scope.SITE, "A", 8.0))
+    assert book.add(of(Scope.DEVICE, "WE-1", 8.0)).number == 3
+
+
+def test_a_change_that_waited_for_the_database_until_its_beginning_came_near_is_not_made(tmp_path):
+    clock = iter([T0, T0 + int(LEAD_S * 0.6 * S), T0])
+    with operations(sqlite_file(tmp_path)) as engine:
+        slow = ThresholdBook(engine, {"well": WELL}, now=lambda: next(clock))
+        with pytest.raises(ThresholdError, match=r"write within 5 s, it took 6\.0 s; try again"):
+            slow.add(HIGH)
+        assert slow.changes() == []
+
+
 def test_an_unknown_number_cannot_be_taken_back(book):
-    with pytest.raises(ThresholdError, match="change 7: there is none"):
+    with pytest.raises(ThresholdError, match="change 7: expected one in the book, there is none"):
         book.withdraw(7, "王工")
 
 
