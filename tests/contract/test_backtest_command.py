@@ -18,6 +18,7 @@ from deploy.offline import replayed
 from deploy.settings import Settings
 from deploy.storelink import StoreServer, store_socket
 from deploy.wiring import open_database, open_store
+from devices.catalog import SqlRegistry
 from devices.fleet import Entry, build
 from devices.kinds import load as kinds
 from devices.readings import Batch, Quality
@@ -343,7 +344,7 @@ def test_crews_verdicts_are_counted(city: System) -> None:
 
 def test_what_people_changed_is_todays_rule_and_a_change_asked_for_stands_above_it(city: System) -> None:
     database = open_database(city.settings)
-    book = ThresholdBook(database, kinds(), now=lambda: START_US)
+    book = ThresholdBook(database, kinds(), now=lambda: START_US, entries=SqlRegistry(database).entries)
     book.add(
         Change(
             kind="water_pressure",
