@@ -258,6 +258,7 @@ def connect(url: str, *, baud: int, options: Mapping[str, str]) -> Stk500:
 
 BOOTLOADER: Final = BootLoader(
     name="stk500",
+    families=("avr",),
     title=Text("AVR 板上的 STK500 引导程序（optiboot）", "STK500 bootloader on AVR boards (optiboot)"),
     traits=Traits(
         bauds=(115200, 57600, 19200),
