@@ -44,7 +44,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _QUIET_S: Final = 0.15
 # A C that comes sooner after block 0 was on its way before the block arrived.
 _CROSSED_S: Final = 1.0
-_CLOSING_S: Final = 3.0
+_FIRST_S: Final = 3.0  # until the C after block 0, which not every receiver sends
+_CLOSING_S: Final = 12.0  # lrzsz listens for ten seconds after the end before it asks for another file
 _BESIDE_MAX: Final = 4096
 
 # Called with payload bytes acknowledged and payload bytes in all.
@@ -150,7 +151,7 @@ class _Sending:
         self.block(0, header.ljust(SHORT, b"\0"), "block 0", again={NAK, WANTED})
         # Some ask for the first block with another C, some just wait for it: NAK says the C was lost on the way.
         with contextlib.suppress(_SilentError):
-            self._answer({WANTED, NAK}, min(_CLOSING_S, self.receiver.answer_s), "the file's first block")
+            self._answer({WANTED, NAK}, min(_FIRST_S, self.receiver.answer_s), "the file's first block")
 
     def block(self, number: int, data: bytes, what: str, again: set[int]) -> None:
         """Send one block until it is acknowledged."""
