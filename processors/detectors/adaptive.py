@@ -42,12 +42,14 @@ class Adaptive(Condition):
     alert nothing is said for so many rows, at least that share of all rows so far: one event is one alert. Clears when
     nothing new was seen for `clear_s`; a new level that lasts is normal from then on. State per device: nine smoothed
     numbers, sixteen bounds, a usual value per half hour of the day and hour of the week; under 1.5 KB. `score`: (n,)
-    0 to 1, of the last value: 0.5 and more exactly where an alert may rise, less during the rest.
+    0 to 1, of the last value: 0.5 and more exactly where an alert may rise, less during the rest. The defaults are for
+    devices that somebody watches: quiet on noise. Who searches one series takes a tenth of the margin, as
+    `processors.backtest.generic` does.
     """
 
     PARAMS: ClassVar[Mapping[str, float]] = {
-        "margin": 0.05,
-        "learn": 150.0,
+        "margin": 0.5,
+        "learn": 600.0,
         "forget": 20000.0,
         "rest": 80.0,
         "rest_share": 0.04,

@@ -79,6 +79,12 @@ def test_faults_name_rules_and_quantities_that_exist(kind: Kind) -> None:
 
 
 @each_kind
+def test_every_rule_is_meant_for_a_fault_that_the_demo_counts(kind: Kind) -> None:
+    meant = {rule for fault in kind.simulate.faults for rule in fault.rules}
+    assert {use.rule for use in kind.detectors} - meant == set()
+
+
+@each_kind
 @pytest.mark.parametrize("codec", ["json"])
 def test_a_reading_of_the_kind_survives_the_wire(kind: Kind, codec: str) -> None:
     values = dict(zip((q.name for q in kind.quantities), _day(kind, devices=1)[0].tolist(), strict=True))

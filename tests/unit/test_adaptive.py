@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from devices.readings import Float64, Int64
+from processors.backtest.generic import kind_of
 from processors.detectors import Step, snapshot
 from processors.detectors.adaptive import Adaptive
 from processors.errors import RuleError
@@ -15,8 +16,12 @@ EVERY_S = 300
 DAY = 288
 
 
+SEARCH = kind_of(["value"]).detectors[0].params
+
+
 def made(devices: int = 1, **params: float) -> Adaptive:
-    detector = Adaptive({**Adaptive.PARAMS, **params})
+    """As the backtest of a single series has it, unless `params` say otherwise."""
+    detector = Adaptive({**Adaptive.PARAMS, **SEARCH, **params})
     detector.grow(np.full(devices, float(EVERY_S)), np.zeros(devices, dtype=np.int64))
     return detector
 
@@ -54,6 +59,23 @@ def test_a_value_never_seen_before_is_said_at_its_first_row_and_once():
     found, said = scores(made(margin=0.5), values)
     assert alerts(found).tolist() == [1000]
     assert [what for what in said if what[0] == "raise"] == [("raise", 1000)]
+
+
+@pytest.mark.parametrize("course", [0.0, 10.0])
+def test_a_kind_that_takes_the_defaults_hears_nothing_of_noise_and_of_the_days_course(course):
+    devices, days = 60, 21
+    swing = course * np.sin(np.arange(days * DAY) / DAY * 2 * np.pi)[:, np.newaxis]
+    _, said = scores(made(devices, **Adaptive.PARAMS), noise(days * DAY, devices) + swing)
+    months = devices * days / 30.4
+    assert sum(phase == "raise" for phase, _ in said) < 0.05 * months
+
+
+def test_a_kind_that_takes_the_defaults_hears_of_what_stands_far_out():
+    devices = 20
+    values = noise(7 * DAY, devices)
+    values[-5:] += 8
+    _, said = scores(made(devices, **Adaptive.PARAMS), values)
+    assert sum(phase == "raise" for phase, _ in said) == devices
 
 
 def test_an_alert_ends_when_nothing_new_was_seen_for_the_clear_delay():

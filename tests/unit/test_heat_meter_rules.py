@@ -196,6 +196,17 @@ def test_a_sensor_that_never_measured_is_missed_from_the_first_hours_on():
     assert raised == [3]
 
 
+def test_a_clock_that_jumps_is_seen_on_simulated_weeks_as_well():
+    kind, begin_us = load()["heat_meter"], START_US + 2 * DAY_US
+    label = Labelled("HM-1", kind.name, "clock_jump", begin_us, begin_us + DAY_US, ("clock_jumped",))
+    told = rows(kind, ["HM-1"], [label], days=5.0, seed=1)
+    assert set((told.time_us - told.arrival_us).tolist()) == {0, 7_200_000_000}
+    spans = alerts_of(findings(kind, told))
+    assert [(span.rule, span.raised_us < label.end_us, span.end_us is not None) for span in spans] == [
+        ("clock_jumped", True, True)
+    ]
+
+
 def test_a_register_goes_on_from_where_it_stood_when_the_season_ended():
     kind = load()["heat_meter"]
     stop = next(fault for fault in kind.simulate.faults if fault.name == "summer_stop")
