@@ -8,6 +8,8 @@ a socket (`socket://host:port`) or a terminal server that also carries parity an
 from __future__ import annotations
 
 import contextlib
+import errno
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +22,18 @@ from devices.errors import LinkError, PortError
 # pyserial may renegotiate the whole line when a port's own time limit changes, so it stays as it is and is short.
 _SLICE_S: Final = 0.02
 _WRITE_TIMEOUT_S: Final = 10.0
+_BUSY: Final = (errno.EBUSY, errno.EAGAIN)
 BAUDS: Final = (1200, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1_000_000, 1_500_000, 2_000_000)
+
+
+_GONE: tuple[type[Exception], ...] = (serial.SerialException, OSError)
+try:
+    from termios import error as _termios_error
+except ImportError:  # Windows
+    pass
+else:
+    _GONE = (*_GONE, _termios_error)  # pyserial lets it through, of a pseudo-terminal that is asked for parity
+_UNUSABLE: tuple[type[Exception], ...] = (*_GONE, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +129,9 @@ class SerialLink:
         self.line = line or Line()
         try:
             self._port = self._open()
-        except (serial.SerialException, OSError, ValueError) as error:
-            raise PortError(f"{url}: it cannot be opened: {_why(error)}; nothing was sent") from None
+        except _UNUSABLE as error:
+            hint = " (a pseudo-terminal has no parity)" if self.line.parity != "N" and "/pts/" in url else ""
+            raise PortError(f"{url}: it cannot be opened: {_why(error)}{hint}; nothing was sent") from None
 
     def read(self, size: int, timeout_s: float) -> bytes:
         """`size` bytes, fewer when `timeout_s` passed first."""
@@ -152,10 +166,18 @@ class SerialLink:
                 self._port.rts = rts
 
     def set_baud(self, baud: int) -> None:
-        """Go on at another speed."""
-        self.line = replace(self.line, baud=baud)
+        """Go on at another speed; PortError where the port cannot."""
+        before = self._port.baudrate
         with self._told():
-            self._port.baudrate = baud
+            try:
+                self._port.baudrate = baud
+            except ValueError as error:
+                with contextlib.suppress(ValueError):
+                    self._port.baudrate = before
+                raise PortError(
+                    f"{self.url}: expected a port that can do {baud} baud, it cannot: {_why(error)}; still at {before}"
+                ) from None
+        self.line = replace(self.line, baud=baud)
 
     def pause(self, seconds: float) -> None:
         """Let real time pass."""
@@ -187,7 +209,8 @@ class SerialLink:
             baudrate=self.line.baud,
             parity=self.line.parity,
             timeout=_SLICE_S,
-            write_timeout=None if "://" in self.url else _WRITE_TIMEOUT_S,
+            # pyserial has none for RFC 2217; there the socket's own limit of 5 s holds.
+            write_timeout=None if self.url.startswith("rfc2217://") else _WRITE_TIMEOUT_S,
         )
         if "://" not in self.url:
             port.exclusive = True
@@ -201,12 +224,16 @@ class SerialLink:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (serial.SerialException, OSError) as error:
+        except _GONE as error:
             raise LinkError(f"{self.url}: the line is gone: {_why(error)}; look at plug and cable") from None
 
 
 def _why(error: Exception) -> str:
-    """What the system said, without pyserial's wrapping."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    """What the system said, without pyserial's wrapping and without saying the port again."""
+    if isinstance(error, OSError) and error.errno in _BUSY:
+        return "busy, another program has it open"
+    text = " ".join(str(error).split())
+    if "RFC2217" in text:
+        return "what listens there does not speak RFC 2217"
+    system = re.findall(r"\[Errno -?\d+\] ([^:'\]]+)|\(-?\d+, '([^']+)'\)", text)
+    return "".join(system[-1]).strip() if system else text or type(error).__name__
