@@ -143,9 +143,9 @@ TEXTS: Final[Mapping[str, Text]] = {
     # rules
     "rules": Text("规则", "Rules"),
     "rule": Text("规则", "Rule"),
-    "parameter": Text("阈值", "Threshold"),
+    "threshold": Text("阈值", "Threshold"),
     "declared": Text("出厂阈值", "Declared"),
-    "changed_now": Text("现行修改", "Changed, holding now"),
+    "changed_now": Text("已作修改", "Changed"),
     "no_change": Text("无", "none"),
     "change_rule": Text("修改阈值", "Change a threshold"),
     "scope": Text("范围", "For"),
@@ -162,7 +162,7 @@ TEXTS: Final[Mapping[str, Text]] = {
     "preview": Text("先预演", "Preview"),
     "preview_days": Text("预演天数", "Days to look at"),
     "set_now": Text("确认修改", "Change it"),
-    "preview_title": Text("预演：{rule} {param} = {value}", "Preview: {rule} {param} = {value}"),
+    "preview_title": Text("预演：", "Preview:"),
     "preview_counts": Text(
         "{start} 至 {end}：现行规则 {before} 条告警，修改后 {after} 条。尚未作任何修改。",
         "{start} to {end}: {before} alerts by the rule as it is, {after} with the change. Nothing is changed yet.",
@@ -171,8 +171,10 @@ TEXTS: Final[Mapping[str, Text]] = {
     "rule_history": Text("修改记录", "History of changes"),
     "no_history": Text("还没有人修改过这类设备的规则。", "Nobody has changed a rule of this kind yet."),
     "withdraw": Text("撤销", "Take back"),
-    "withdrawn": Text("{by} 已撤销", "taken back by {by}"),
-    "changed_by": Text("{by} · {at}", "{by} · {at}"),
+    "withdrawn_by": Text("撤销人", "taken back by"),
+    "change_holds": Text("生效中", "holds"),
+    "change_waits": Text("尚未生效", "not yet"),
+    "change_ended": Text("已失效", "ended"),
     "holds_from": Text("自 {at} 起", "from {at}"),
     "holds_until": Text("至 {at}", "until {at}"),
     "what_the_rule_saw": Text("规则判定时所见", "What the rule saw"),
@@ -273,6 +275,10 @@ TEXTS: Final[Mapping[str, Text]] = {
     "error_parameter": Text(
         "参数 {name}：应为{expected_zh}，收到 {got}；未作查询。",
         "Parameter {name}: expected {expected}, got {got}; nothing was looked up.",
+    ),
+    "error_field": Text(
+        "{name_zh}：应为{expected_zh}，收到 {got}；未作任何更改。",
+        "{name}: expected {expected}, got {got}; nothing was changed.",
     ),
     "error_unknown_parameter": Text(
         "不认识参数 {name}；可用：{expected}。", "Unknown parameter {name}; expected one of {expected}."

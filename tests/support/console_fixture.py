@@ -15,7 +15,7 @@ import numpy as np
 from starlette.applications import Starlette
 
 from dashboards.console.app import create_app
-from dashboards.console.ports import DeviceFacts, GatewayFacts, Vitals
+from dashboards.console.ports import DeviceFacts, GatewayFacts, Thresholds, Vitals
 from dashboards.console.serve import run_console
 from dashboards.console.settings import ConsoleSettings
 from devices.firmware.journal import Flash
@@ -283,6 +283,10 @@ class FakeCity:
         self._entries.append(Entry(device, kind, district="青山区", site="S-NEW", registered_us=self.now()))
         self._fleet = build(self._kinds, self._entries, previous=self._fleet)
 
+    def entries(self) -> list[Entry]:
+        """Everything that is registered."""
+        return list(self._entries)
+
     def device(self, device: str) -> DeviceFacts | None:
         found = self._fleet.find(device)
         if found is None:
@@ -351,10 +355,25 @@ class FakeGateways:
         return self.cut
 
 
-def console_app(city: FakeCity, settings: ConsoleSettings, gateways: FakeGateways | None = None) -> Starlette:
-    """The console over `city`."""
+def console_app(
+    city: FakeCity,
+    settings: ConsoleSettings,
+    gateways: FakeGateways | None = None,
+    thresholds: Thresholds | None = None,
+) -> Starlette:
+    """The console over `city`; its pages of gateways and rules only where there are such."""
     book = city.book()
-    return create_app(city, book, city, city, settings, city.now, acknowledger=book, gateways_view=gateways)
+    return create_app(
+        city,
+        book,
+        city,
+        city,
+        settings,
+        city.now,
+        acknowledger=book,
+        thresholds=thresholds,
+        gateways_view=gateways,
+    )
 
 
 def wall_us() -> int:

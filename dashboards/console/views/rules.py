@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite, isnan, nan
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dashboards.console.forms import name_of, posted
+from dashboards.console.forms import name_of, posted, unfit
 from dashboards.console.page import Console, console_of, page, shown_of
-from dashboards.console.params import Query, bad
+from dashboards.console.params import Query
 from dashboards.console.ports import Thresholds
-from dashboards.console.shown import Shown, find_rule
+from dashboards.console.shown import Shown
 from dashboards.console.text import both
 from dashboards.errors import BadRequest
 from devices.beijing import micros
 from devices.spec import Kind, Text, Use
 from processors.backtest.preview import Preview
-from processors.detectors import load as detectors
-from processors.errors import ProcessorError
-from processors.thresholds.change import FOREVER, Change, Scope, changeable, of_rule
+from processors.errors import ProcessorError, ThresholdError
+from processors.thresholds.change import FOREVER, Change, Scope, changeable, declared, of_rule
 
 _SCOPES: Final = tuple(Scope)
 _DAYS: Final = ("1", "7", "30")
+_NUMBER_MAX: Final = 2**31 - 1  # of a change, in the database
 
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """One rule as the page shows it. `numbers`: (parameter, declared) in order; `changes`: those that hold now."""
+    """One rule as the page shows it. `numbers`: (parameter, declared) in order; `changes`: that hold now or will."""
 
     use: Use
     numbers: list[tuple[str, str]]
@@ -38,23 +39,30 @@ class RuleRow:
 
 async def rules(request: Request) -> Response:
     """Every rule of one kind: `GET /rules`."""
-    query = Query(request, ("kind", "rule"))
-    return await _shown(request, query.text("kind"), {"rule": query.text("rule")})
+    query = Query(request, ("kind",))
+    return await _shown(request, query.text("kind"), {})
 
 
 async def change(request: Request) -> Response:
-    """POST /rules: look at what a change would do (`do=preview`), or make it (`do=set`)."""
+    """POST /rules: look at what a change would do (`do=preview`), or make it (`do=set`).
+
+    What is refused comes back with the form as it was filled in.
+    """
     console, book = _book(request)
     fields = await posted(request)
-    draft = _draft(console, fields)
     try:
+        draft = _draft(console, fields)
         if fields.get("do") != "set":
-            days = fields.get("days") if fields.get("days") in _DAYS else _DAYS[0]
-            found = await console.feed.call_slow(book.preview, draft, float(str(days)))
-            return await _shown(request, draft.kind, fields, found)
+            found = await console.feed.call_slow(book.preview, draft, float(_days(fields)))
+            return await _shown(request, draft.kind, fields, preview=found)
         await console.feed.call(book.add, draft)
+    except ThresholdError as error:
+        return await _shown(request, fields.get("kind", ""), fields, refused=BadRequest(error.said, 409))
     except ProcessorError as error:
-        raise BadRequest(both("error_refused", why=str(error)), 409) from error
+        refused = BadRequest(both("error_refused", why=str(error)), 409)
+        return await _shown(request, fields.get("kind", ""), fields, refused=refused)
+    except BadRequest as error:
+        return await _shown(request, fields.get("kind", ""), fields, refused=error)
     return RedirectResponse(f"/rules?kind={draft.kind}", 303)
 
 
@@ -62,10 +70,13 @@ async def withdraw(request: Request) -> Response:
     """POST /rules/{number}/withdraw with form field `by`."""
     console, book = _book(request)
     by = name_of(await posted(request))
+    number = request.path_params["number"]
+    if number > _NUMBER_MAX:
+        raise BadRequest(both("error_path", path=request.url.path[:100]), 404)
     try:
-        taken: Change = await console.feed.call(book.withdraw, request.path_params["number"], by)
-    except ProcessorError as error:
-        raise BadRequest(both("error_refused", why=str(error)), 409) from error
+        taken: Change = await console.feed.call(book.withdraw, number, by)
+    except ThresholdError as error:
+        raise BadRequest(error.said, 409) from error
     return RedirectResponse(f"/rules?kind={taken.kind}", 303)
 
 
@@ -76,7 +87,14 @@ def _book(request: Request) -> tuple[Console, Thresholds]:
     return console, console.thresholds
 
 
-async def _shown(request: Request, kind: str, fields: dict[str, str], preview: Preview | None = None) -> Response:
+async def _shown(
+    request: Request,
+    kind: str,
+    fields: dict[str, str],
+    *,
+    preview: Preview | None = None,
+    refused: BadRequest | None = None,
+) -> Response:
     console, book = _book(request)
     await console.feed.know_names()
     chosen = console.feed.kinds.get(kind or next(iter(console.feed.kinds)))
@@ -84,9 +102,11 @@ async def _shown(request: Request, kind: str, fields: dict[str, str], preview: P
         raise BadRequest(both("error_kind", kind=kind[:100], expected=", ".join(console.feed.kinds)), 404)
     changes = [one for one in await console.feed.call(book.changes) if one.kind == chosen.name]
     now = console.feed.now()
+    shown = shown_of(request)
     return await page(
         request,
         "rules.html",
+        status=refused.status if refused else 200,
         kinds=console.feed.kinds.values(),
         chosen=chosen,
         rules=[_row(use, chosen, changes, now) for use in chosen.detectors],
@@ -95,19 +115,18 @@ async def _shown(request: Request, kind: str, fields: dict[str, str], preview: P
         days=_DAYS,
         fields=fields,
         preview=preview,
-        found=_difference(preview, shown_of(request)) if preview else [],
+        refused=shown.words.pick(refused.said) if refused else "",
+        found=_difference(preview, shown) if preview else [],
         forever=FOREVER,
         now_us=now,
-        params=sorted({name for use in chosen.detectors for name in changeable(use)}),
     )
 
 
 def _row(use: Use, kind: Kind, changes: list[Change], now_us: int) -> RuleRow:
-    declared = {**detectors()[use.detector].PARAMS, **use.params}
-    numbers = [
-        (name, f"{declared[name]:.10g}") for name in sorted(changeable(use)) if declared[name] == declared[name]
-    ]
-    return RuleRow(use, numbers, [one for one in of_rule(changes, kind.name, use.rule) if one.holds(now_us)])
+    offered = changeable(use)
+    numbers = [(name, "" if isnan(value) else f"{value:.10g}") for name, value in sorted(declared(use).items())]
+    mine = [one for one in of_rule(changes, kind.name, use.rule) if max(one.effective_us, now_us) < one.end_us]
+    return RuleRow(use, [one for one in numbers if one[0] in offered], mine)
 
 
 def _difference(preview: Preview, shown: Shown) -> list[tuple[str, str, str, str]]:
@@ -120,35 +139,44 @@ def _difference(preview: Preview, shown: Shown) -> list[tuple[str, str, str, str
 
 
 def _draft(console: Console, fields: dict[str, str]) -> Change:
-    kind = fields.get("kind", "")
-    if find_rule(console.feed.kinds.get(kind), fields.get("rule", "")) is None:
-        raise bad("rule", Text("所选类别的规则", "a rule of the kind"), fields.get("rule", ""))
-    scope = fields.get("scope", "kind")
+    kind, scope = fields.get("kind", ""), fields.get("scope", "kind")
+    rule, _, param = fields.get("what", "").partition(".")
     if scope not in set(_SCOPES):
-        raise bad("scope", Text(f" {', '.join(_SCOPES)} 之一", f"one of {', '.join(_SCOPES)}"), scope)
-    until = _moment(console, fields, "until")
+        raise unfit("scope", Text(f" {', '.join(_SCOPES)} 之一", f"one of {', '.join(_SCOPES)}"), scope)
+    until = _moment(console, fields, "until", "until_when")
     return Change(
         kind=kind,
-        rule=fields["rule"],
-        param=fields.get("param", ""),
+        rule=rule,
+        param=param,
         value=_number(fields),
         scope=Scope(scope),
         target=fields.get("target", "") if scope != "kind" else kind,
-        effective_us=_moment(console, fields, "from") or 0,
+        effective_us=_moment(console, fields, "from", "from_when") or 0,
         until_us=FOREVER if until is None else until,
         author=name_of(fields),
         reason=fields.get("reason", ""),
     )
 
 
+def _days(fields: dict[str, str]) -> str:
+    days = fields.get("days", _DAYS[0])
+    if days not in _DAYS:
+        raise unfit("preview_days", Text(f" {', '.join(_DAYS)} 之一", f"one of {', '.join(_DAYS)}"), days)
+    return days
+
+
 def _number(fields: dict[str, str]) -> float:
+    text = fields.get("value", "")
     try:
-        return float(fields.get("value", ""))
+        number = float(text)
     except ValueError:
-        raise bad("value", Text("一个数", "a number"), fields.get("value", "")) from None
+        number = nan
+    if not isfinite(number):
+        raise unfit("value", Text("一个数", "a number"), text)
+    return number
 
 
-def _moment(console: Console, fields: dict[str, str], name: str) -> int | None:
+def _moment(console: Console, fields: dict[str, str], name: str, label: str) -> int | None:
     """A wall time of the city in field `name`, as UTC microseconds; None where it is empty."""
     text = fields.get(name, "")
     if not text:
@@ -158,4 +186,4 @@ def _moment(console: Console, fields: dict[str, str], name: str) -> int | None:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=console.zone)
         return micros(moment)
     except (ValueError, OverflowError):
-        raise bad(name, Text("时间，如 2026-01-05 08:00", "a time such as 2026-01-05 08:00"), text) from None
+        raise unfit(label, Text("时间，如 2026-01-05 08:00", "a time such as 2026-01-05 08:00"), text) from None
