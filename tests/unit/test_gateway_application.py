@@ -227,9 +227,9 @@ def test_a_board_that_cannot_make_requests_or_has_no_loader_says_so() -> None:
 def test_a_signing_request_asked_for_twice_is_the_same_and_its_key_is_used_with_its_certificate() -> None:
     made: list[str] = []
 
-    def make(name: str) -> tuple[bytes, bytes]:
+    def make(name: str) -> tuple[str, bytes]:
         made.append(name)
-        return b"-----BEGIN PRIVATE KEY-----\n", b"request of " + name.encode()
+        return "-----BEGIN PRIVATE KEY-----\n", b"request of " + name.encode()
 
     board = GatewayApplication(make_request=make)
     client = Client(SerialLine(board))

@@ -142,7 +142,7 @@ class Client:
             try:
                 self.abort()
                 for tag, value in staged.items():
-                    self._stage(tag, value)
+                    self.stage(tag, value)
                 body = [(Tag.STAGED_CRC, staged_crc(staged).to_bytes(4, "big")), (Tag.COMMIT_ID, commit_id)]
                 self.ask(Request.COMMIT, pack(body))
                 break
@@ -171,6 +171,26 @@ class Client:
     def abort(self) -> None:
         """Make it forget what is staged."""
         self.ask(Request.ABORT)
+
+    def stage(self, tag: Field, value: bytes) -> None:
+        """Stage one field, in pieces that become smaller when the line does not carry them."""
+        at = 0
+        while True:
+            size = min(self._piece, self._body_max - 16)
+            piece = value[at : at + size]
+            body = [(Tag.OFFSET, at.to_bytes(2, "big")), (tag, piece)]
+            try:
+                self.ask(Request.SET, pack(body), attempts=2 if size > _PIECE_MIN else ATTEMPTS)
+            except RefusalError:
+                raise
+            except ExchangeError:
+                if size <= _PIECE_MIN:
+                    raise
+                self._piece = max(size // 2, _PIECE_MIN)
+                continue
+            at += len(piece)
+            if at >= len(value):
+                return
 
     def ask(self, request: int, body: bytes = b"", *, attempts: int = ATTEMPTS) -> bytes:
         """The body of the answer to one request, asked up to `attempts` times."""
@@ -230,26 +250,6 @@ class Client:
             return read(answer)
         except PayloadError as error:
             raise ExchangeError(f"{self._who}: answer to {request.name}: {error}; it was not used") from None
-
-    def _stage(self, tag: Field, value: bytes) -> None:
-        """Send one field, in pieces that become smaller when the line does not carry them."""
-        at = 0
-        while True:
-            size = min(self._piece, self._body_max - 16)
-            piece = value[at : at + size]
-            body = [(Tag.OFFSET, at.to_bytes(2, "big")), (tag, piece)]
-            try:
-                self.ask(Request.SET, pack(body), attempts=2 if size > _PIECE_MIN else ATTEMPTS)
-            except RefusalError:
-                raise
-            except ExchangeError:
-                if size <= _PIECE_MIN:
-                    raise
-                self._piece = max(size // 2, _PIECE_MIN)
-                continue
-            at += len(piece)
-            if at >= len(value):
-                return
 
     def _fitting(self, configuration: Configuration, known: frozenset[int]) -> Fields:
         """What to stage; ProvisionError when the gateway has no place for something that is to be set."""

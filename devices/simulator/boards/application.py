@@ -69,7 +69,7 @@ class GatewayApplication:
         *,
         network: Network | None = None,
         slots: Slots | None = None,
-        make_request: Callable[[str], tuple[bytes, bytes]] | None = None,
+        make_request: Callable[[str], tuple[str, bytes]] | None = None,
         enter_loader: Callable[[], None] | None = None,
     ) -> None:
         self.identity = identity or Identity()
@@ -331,7 +331,8 @@ class GatewayApplication:
         except ProvisionError:
             raise _NoError(Refused.BAD_VALUE, Field.GATEWAY) from None
         if self._pending_csr[0] != name.decode():
-            self._pending_key, request = self._make_request(name.decode())
+            key, request = self._make_request(name.decode())
+            self._pending_key = key.encode()
             self._pending_csr = (name.decode(), request)
         return pack([(Tag.CSR_DER, self._pending_csr[1])])
 

@@ -10,6 +10,7 @@ flash pages.
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Final
 
 _MAGIC: Final = b"UGC1"
@@ -22,11 +23,18 @@ class PowerCutError(Exception):
 
 
 class Slots:
-    """Two flash pages. `tear_at`: the next write stops behind so many bytes, once: the power went."""
+    """Two flash pages. `tear_at`: the next write stops behind so many bytes, once: the power went.
 
-    def __init__(self) -> None:
+    `file`: keeps the pages, so that a simulated board can be switched off; both in hex, a line each.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
         self.pages = [b"", b""]
         self.tear_at: int | None = None
+        self._file = file
+        if file is not None and file.exists():
+            lines = file.read_text(encoding="ascii").splitlines()
+            self.pages = [bytes.fromhex(line) for line in (*lines, "", "")[:2]]
 
     def read(self) -> bytes:
         """The body in force; empty before the first."""
@@ -43,6 +51,9 @@ class Slots:
             self.pages[older] = torn
             raise PowerCutError
         self.pages[older] = record
+        if self._file is not None:
+            self._file.touch(mode=0o600)  # it holds a password
+            self._file.write_text("".join(f"{page.hex()}\n" for page in self.pages), encoding="ascii")
 
 
 def _parsed(page: bytes) -> tuple[int, bytes]:
