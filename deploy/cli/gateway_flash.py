@@ -50,6 +50,12 @@ def flash(  # noqa: PLR0917  options of a command
     application_baud: Annotated[
         int, typer.Option("--application-baud", help="Speed of the application.")
     ] = 115200,
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask", help="Its application runs: ask it which board this is, and send it to its bootloader."
+        ),
+    ] = False,
     board: Annotated[str, typer.Option("--board", help="Which board this is, where it does not say itself.")] = "",
     revision: Annotated[str, typer.Option("--revision", help="Its hardware revision, likewise.")] = "",
     gateway: Annotated[
@@ -83,6 +89,7 @@ def flash(  # noqa: PLR0917  options of a command
         words = [str(bundle), "--bootloader", loader.name, "--baud", str(baud), "--keys", str(keys)]
         words += ["--application-baud", str(application_baud), "--attempts", str(attempts), "--who", person(who)]
         words += [*_said("--board", board), *_said("--revision", revision), *_said("--config", config)]
+        words += ["--ask"] if ask else []
         words += [word for pair in options.items() for word in ("--option", "=".join(pair))]
         rollout = Rollout(rows_of(match, ports, groups), words, halt_after=halt_after)
         with drawing(f"{image.manifest.board} {image.manifest.version}") as draw:
@@ -103,6 +110,7 @@ def flash(  # noqa: PLR0917  options of a command
         application_baud=application_baud,
         attempts=attempts,
         gateway=gateway,
+        ask=ask,
     )
     (_as_lines if json_lines else _for_a_person)(job, book)
 

@@ -1,6 +1,7 @@
-"""Whether a board runs what was written onto it: it says hello, prints a word, or only its bootloader can tell.
+"""What the application on a board says: before a flash, which board it is; after it, that it runs.
 
-From: the image's manifest, which its maker signed. To: the flashing procedure, as its boot check.
+From: the image's manifest, which its maker signed, and an application that speaks the gateway protocol or prints a
+word. To: the flashing procedure, as what is known of the board and as its boot check.
 """
 
 from __future__ import annotations
@@ -10,25 +11,51 @@ from typing import Final
 
 from devices.errors import BootError, ExchangeError, LinkError, PortError
 from devices.firmware.application.client import Client
+from devices.firmware.application.messages import Capability
 from devices.firmware.driver import Proof
-from devices.firmware.flash import BootCheck
+from devices.firmware.flash import BootCheck, Known
 from devices.firmware.image import Image
 from devices.firmware.link import Line, Link, SerialLink
 
 BOOT_S: Final = 15.0
 """How long an application may take to answer: our judgement, from an emulated board's start with room to spare."""
 _REOPEN_S: Final = 0.3
+_LET_GO_S: Final = 0.5  # an application that goes to its bootloader: a reset and a little
+
+
+def asked(url: str, baud: int) -> Known:
+    """What the running application says the board is; it is sent to its bootloader if it can go there by itself.
+
+    Raises:
+        PortError, LinkError, ExchangeError: nothing that speaks the gateway protocol answers there.
+    """
+    link = SerialLink(url, Line(baud))
+    try:
+        client = Client(link)
+        hello = client.hello(attempts=3)
+        if Capability.LOADER in hello.capabilities:
+            client.reboot(loader=True)
+            link.pause(_LET_GO_S)
+    finally:
+        link.close()
+    return Known(
+        board=hello.board,
+        revision=hello.revision,
+        security_counter=hello.security_counter,
+        source="application that ran on it",
+    )
 
 
 def boot_check(url: str, baud: int, *, within_s: float = BOOT_S) -> BootCheck:
-    """A check on the line `url` at the application's speed."""
+    """A check on the driver's open line, or on `url` where it has none, at the application's speed."""
 
-    def check(image: Image) -> Proof | None:
+    def check(image: Image, line: Link | None) -> Proof | None:
         how, _, word = image.manifest.boot.partition(":")
         if how == "loader":
             return None
-        link = _open(url, baud, within_s)
+        link = line or _open(url, baud, within_s)
         try:
+            link.set_line(Line(baud))
             if how == "hello":
                 return _greets(link, image, within_s)
             _prints(link, word, within_s)
@@ -54,9 +81,10 @@ def _greets(link: Link, image: Image, within_s: float) -> Proof | None:
                     f"{link.url}: expected the application to say hello within {within_s:g} s: {error}; the image is "
                     "written, the board does not run it: look at its power and boot pins"
                 ) from None
-    if hello.version != manifest.version:
+    if (hello.board, hello.version) != (manifest.board, manifest.version):
         raise BootError(
-            f"{manifest.board} {hello.serial}: expected version {manifest.version} to run, {hello.version} says hello; "
+            f"{manifest.board} {hello.serial}: expected {manifest.board} {manifest.version} to run, "
+            f"{hello.board} {hello.version} says hello; "
             "the bootloader went back to the image before, or started another"
         )
     if hello.image_digest and hello.image_digest.hex() != image.digest:

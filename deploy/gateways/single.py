@@ -13,12 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from deploy.gateways.boot import boot_check
+from deploy.gateways.boot import asked, boot_check
 from devices.errors import FirmwareError, ImageError, PortError, RefusedError
 from devices.firmware.driver import BootLoader, Step, Told
 from devices.firmware.drivers import load as load_drivers
 from devices.firmware.drivers import named
-from devices.firmware.flash import ATTEMPTS, Flashed, Known, flash
+from devices.firmware.flash import ATTEMPTS, Flashed, Known, flash, merged
 from devices.firmware.image import Image
 from devices.firmware.journal import Flash, FlashBook, FlashLog, Result
 from devices.firmware.ports import Port, explained
@@ -28,7 +28,10 @@ _BEFORE_WRITING: Final = {Step.IDENTIFY.value, Step.PREFLIGHT.value}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One board to flash. `file`: where the image came from. `known`: what the engineer or the application said."""
+    """One board to flash. `file`: where the image came from. `known`: what the engineer said.
+
+    `ask`: an application that speaks the gateway protocol runs; it says which board this is and goes to its bootloader.
+    """
 
     port: Port
     image: Image
@@ -41,6 +44,7 @@ class Job:
     application_baud: int = 115200
     attempts: int = ATTEMPTS
     gateway: str = ""
+    ask: bool = False
 
 
 def run(job: Job, book: FlashBook, told: Told) -> tuple[Flash, Flashed]:
@@ -92,14 +96,17 @@ def checked_options(bootloader: BootLoader, pairs: list[str]) -> dict[str, str]:
 
 def _flashed(job: Job, book: FlashBook, log: FlashLog, told: Told) -> Flashed:
     baud = job.baud or job.bootloader.traits.bauds[0]
+    known = job.known
     try:
+        if job.ask:
+            known = merged(known, asked(job.port.device, job.application_baud))
         driver = job.bootloader.connect(job.port.device, baud=baud, options=job.options)
     except PortError as error:
         raise explained(job.port, error) from None
     return flash(
         job.image,
         driver,
-        job.known,
+        known,
         told=told,
         record=log,
         boot_check=boot_check(job.port.device, job.application_baud),

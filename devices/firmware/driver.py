@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from devices.firmware.image import Image
+from devices.firmware.link import Link
 from devices.spec import Text
 
 
@@ -76,6 +77,11 @@ class Traits:
 
 class Driver(Protocol):
     """One open conversation with one board's bootloader. All but `close` raise FirmwareError."""
+
+    @property
+    def link(self) -> Link | None:
+        """The line as it is, None where a program of another's opens the port for each step."""
+        ...
 
     def identify(self) -> Board:
         """Enter the bootloader as far as the line can, and say what is there. Writes nothing."""

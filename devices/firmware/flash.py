@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from devices.errors import BootError, ExchangeError, LinkError, RefusedError, VerifyError
 from devices.firmware.driver import Board, Driver, Proof, Step, Told
 from devices.firmware.image import Image, Manifest
+from devices.firmware.link import Link
 
 ATTEMPTS: Final = 3
 
@@ -57,8 +58,9 @@ class Recorder(Protocol):
 Recall = Callable[[Board], Known]
 
 # Looks whether the application runs after the bootloader let go; BootError when it does not. The proof is
-# APPLICATION when the application named the digest of what it is. Called with the line closed.
-BootCheck = Callable[[Image], Proof | None]
+# APPLICATION when the application named the digest of what it is. It gets the driver's line, still open, so that not
+# even the first byte an application prints is missed; None where a program of another's holds the port.
+BootCheck = Callable[[Image, Link | None], Proof | None]
 
 
 def flash(
@@ -94,9 +96,9 @@ def flash(
         record.reached(Step.BOOT, "")
         told(Step.BOOT, 0, 1)
         started = driver.boot(image)
+        seen = boot_check(image, driver.link)
     finally:
         driver.close()
-    seen = boot_check(image)
     told(Step.BOOT, 1, 1)
     proof = proof or started or seen
     if proof is None:

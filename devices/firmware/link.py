@@ -12,7 +12,7 @@ import errno
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import serial
@@ -71,8 +71,8 @@ class Link(Protocol):
         """Set control lines; None leaves one as it is. A line that has none passes it over."""
         ...
 
-    def set_baud(self, baud: int) -> None:
-        """Go on at another speed."""
+    def set_line(self, line: Line) -> None:
+        """Go on at another speed or parity; PortError where the port cannot."""
         ...
 
     def pause(self, seconds: float) -> None:
@@ -165,19 +165,27 @@ class SerialLink:
             if rts is not None:
                 self._port.rts = rts
 
-    def set_baud(self, baud: int) -> None:
-        """Go on at another speed; PortError where the port cannot."""
-        before = self._port.baudrate
+    def set_line(self, line: Line) -> None:
+        """Go on at another speed or parity; PortError where the port cannot."""
+        before = self.line
         with self._told():
             try:
-                self._port.baudrate = baud
+                self._set(before, line)
             except ValueError as error:
                 with contextlib.suppress(ValueError):
-                    self._port.baudrate = before
+                    self._set(line, before)
                 raise PortError(
-                    f"{self.url}: expected a port that can do {baud} baud, it cannot: {_why(error)}; still at {before}"
+                    f"{self.url}: expected a port that can do {line.baud} baud, it cannot: {_why(error)}; "
+                    f"still at {before.baud}"
                 ) from None
-        self.line = replace(self.line, baud=baud)
+        self.line = line
+
+    def _set(self, before: Line, after: Line) -> None:
+        # What stays as it is is not set again: a terminal server negotiates each time, and waits for an answer.
+        if after.baud != before.baud:
+            self._port.baudrate = after.baud
+        if after.parity != before.parity:
+            self._port.parity = after.parity
 
     def pause(self, seconds: float) -> None:
         """Let real time pass."""

@@ -29,9 +29,7 @@ def written_by_us(rom: Rom) -> Stm32Board:
     board = Stm32Board(rom)
     with serve_tcp(board) as served:
         driver = named("stm32").connect(served.url, baud=115200, options={})
-        flash(
-            image_of(PAYLOAD), driver, KNOWN, told=lambda *_: None, record=Steps(), boot_check=lambda _image: None
-        )
+        flash(image_of(PAYLOAD), driver, KNOWN, told=lambda *_: None, record=Steps(), boot_check=lambda *_: None)
     return board
 
 

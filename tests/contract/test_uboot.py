@@ -20,7 +20,7 @@ from devices.firmware.driver import Driver, Proof, Step
 from devices.firmware.drivers import named
 from devices.firmware.flash import Known, flash
 from devices.firmware.image import Image, Manifest
-from devices.firmware.link import SerialLink
+from devices.firmware.link import Link
 from tests.support.flashing import Kept, image
 
 QEMU = shutil.which("qemu-system-arm")
@@ -129,10 +129,9 @@ def connect(board: Emulated, **options: str) -> Driver:
     return named("uboot").connect(board.url, baud=115200, options=OPTIONS | options)
 
 
-def runs(board: Emulated) -> None:
-    link = SerialLink(board.url)
+def runs(link: Link | None) -> None:
+    assert link
     heard = link.read(200, 5)
-    link.close()
     if SAYS.rstrip(b"\0") not in heard:
         raise BootError(f"expected the application, got {heard!r}")
 
@@ -141,8 +140,8 @@ def test_an_image_is_stored_proven_by_uboots_crc_and_runs(board: Emulated) -> No
     kept = Kept()
     known = Known(board="GW-10", revision="B", source="test")
 
-    def boot_check(_image: Image) -> None:
-        runs(board)
+    def boot_check(_image: Image, link: Link | None) -> None:
+        runs(link)
 
     done = flash(application(), connect(board), known, told=kept.progress, record=kept, boot_check=boot_check)
     assert done.proof is Proof.DEVICE_DIGEST
@@ -181,7 +180,7 @@ def test_a_board_that_loses_its_power_in_the_middle_is_written_anew(board: Emula
         known,
         told=told,
         record=kept,
-        boot_check=lambda _image: None,
+        boot_check=lambda *_: None,
     )
     assert cuts
     assert done.attempts == 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from devices.errors import LinkError
 from devices.firmware.link import Line
@@ -83,8 +83,8 @@ class SerialLine:
         self._look()
         self.board.control(dtr=dtr, rts=rts)
 
-    def set_baud(self, baud: int) -> None:
-        self.line = replace(self.line, baud=baud)
+    def set_line(self, line: Line) -> None:
+        self.line = line
 
     def pause(self, seconds: float) -> None:
         self._pass(seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,9 @@ import pytest
 from devices.errors import BootError, FirmwareError, RefusedError
 from devices.firmware.driver import Board, Proof, Step
 from devices.firmware.drivers.stk500 import Stk500, connect
-from devices.firmware.flash import Flashed, Known, flash
+from devices.firmware.flash import BootCheck, Flashed, Known, flash
 from devices.firmware.image import Image
-from devices.firmware.link import Line, SerialLink
+from devices.firmware.link import Link, SerialLink
 from devices.simulator.boards.serving import Served, serve_rfc2217
 from devices.simulator.boards.stk500 import Stk500Board
 from tests.fakes.serial_line import SerialLine
@@ -65,19 +65,16 @@ def image_for(model: Model, text: str, size: int) -> Image:
     return image_of(application(text, size, model), chip=f"avr:{model.signature}")
 
 
-def says(text: str, url: str) -> Callable[[Image], None]:
+def says(text: str) -> BootCheck:
     """Looks whether the application says `text`."""
 
-    def check(_image: Image) -> None:
-        link = SerialLink(url, Line(115200))
-        try:
-            heard, deadline = b"", time.monotonic() + BOOT_S
-            while text.encode() not in heard:
-                heard = heard[-200:] + link.read(64, 0.2)
-                if time.monotonic() > deadline:
-                    raise BootError(f"{url}: expected {text!r} within {BOOT_S} s, heard {heard!r}")
-        finally:
-            link.close()
+    def check(_image: Image, link: Link | None) -> None:
+        assert link
+        heard, deadline = b"", time.monotonic() + BOOT_S
+        while text.encode() not in heard:
+            heard = heard[-200:] + link.read(64, 0.2)
+            if time.monotonic() > deadline:
+                raise BootError(f"{link.url}: expected {text!r} within {BOOT_S} s, heard {heard!r}")
 
     return check
 
@@ -89,7 +86,7 @@ def flashed(url: str, model: Model, image: Image, text: str = "", attempts: int 
         KNOWN,
         told=lambda *_: None,
         record=Silent(),
-        boot_check=says(text, url) if text else lambda _: None,
+        boot_check=says(text) if text else lambda *_: None,
         attempts=attempts,
     )
 
@@ -199,7 +196,7 @@ def test_a_plug_pulled_while_writing_is_reconnected_and_the_flash_completes(mega
             KNOWN,
             told=told,
             record=Silent(),
-            boot_check=says("back again", served.url),
+            boot_check=says("back again"),
         )
 
     assert done.attempts == 2

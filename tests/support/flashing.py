@@ -12,6 +12,7 @@ from devices.errors import BootError, FirmwareError
 from devices.firmware.driver import Board, Driver, Proof, Step
 from devices.firmware.flash import Flashed, Known, flash
 from devices.firmware.image import Image, Manifest
+from devices.firmware.link import Link
 
 if TYPE_CHECKING:
     from tests.fakes.serial_line import SerialLine
@@ -64,7 +65,7 @@ def flashed(
     """One flash; `running` is what the board runs, asked at the boot check. FirmwareError as `flash` has it."""
     kept = Kept()
 
-    def boot_check(_image: Image) -> Proof | None:
+    def boot_check(_image: Image, _link: Link | None) -> Proof | None:
         found = running()
         if found is None:
             raise BootError("the application does not answer; the board may not run")

@@ -12,6 +12,7 @@ from devices.errors import BootError, ExchangeError, FirmwareError, LinkError, R
 from devices.firmware.driver import Board, Proof, Step, Told
 from devices.firmware.flash import Flashed, Known, flash
 from devices.firmware.image import Image, Manifest
+from devices.firmware.link import Link
 
 PAYLOAD = b"firmware"
 IMAGE = Image(
@@ -39,6 +40,7 @@ class Script:
     proof: Proof | None = Proof.READ_BACK
     started: Proof | None = None
     asked: list[str] = field(default_factory=list)
+    link: Link | None = None
 
     def identify(self) -> Board:
         self.asked.append("identify")
@@ -78,7 +80,7 @@ class Records:
 
 
 def run(script: Script, known: Known | None = None, image: Image = IMAGE, **more: object) -> Flashed:
-    values = {"boot_check": lambda _image: None, "record": Records(), **more}
+    values = {"boot_check": lambda *_: None, "record": Records(), **more}
     return flash(image, script, known or Known(), told=lambda *_: None, **values)
 
 
@@ -154,11 +156,11 @@ def test_without_any_proof_it_is_no_success() -> None:
 
 
 def test_the_running_application_may_be_the_proof() -> None:
-    assert run(Script(proof=None), boot_check=lambda _: Proof.APPLICATION).proof is Proof.APPLICATION
+    assert run(Script(proof=None), boot_check=lambda *_: Proof.APPLICATION).proof is Proof.APPLICATION
 
 
 def test_an_application_that_does_not_start_is_no_success_even_when_verified() -> None:
-    def silent(_image: Image) -> Proof | None:
+    def silent(_image: Image, _link: Link | None) -> Proof | None:
         raise BootError("silent")
 
     with pytest.raises(BootError):

@@ -117,7 +117,7 @@ def test_a_url_that_means_nothing(url: str) -> None:
 @pytest.mark.parametrize("scheme", ["socket", "rfc2217"])
 def test_parity_and_speed_are_taken_by_urls(scheme: str) -> None:
     with SERVERS[scheme](Echo()) as far, closing(SerialLink(far.url, Line(57600, "E"))) as link:
-        link.set_baud(19200)
+        link.set_line(Line(19200, "E"))
         link.write(b"echo")
         assert gather(link, 4, 5.0) == b"echo"
         assert link.line == Line(19200, "E")
@@ -203,5 +203,5 @@ def test_a_line_without_control_lines_passes_them_over(terminal: tuple[int, str]
 def test_a_speed_the_port_cannot_do_leaves_it_as_it_was(monkeypatch: pytest.MonkeyPatch, served: Served) -> None:
     with closing(SerialLink(served.url)) as link:
         with pytest.raises(PortError, match=r"can do -1 baud, it cannot: .*; still at 115200$"):
-            link.set_baud(-1)
+            link.set_line(Line(-1))
         assert link.line.baud == 115200

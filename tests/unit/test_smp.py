@@ -53,7 +53,7 @@ def _flash(
         KNOWN,
         told=_untold,
         record=Kept(),
-        boot_check=lambda _: None,
+        boot_check=lambda *_: None,
     )
 
 

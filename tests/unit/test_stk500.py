@@ -62,7 +62,9 @@ def program(size: int, seed: int = 1) -> bytes:
 def flashed(board: Stk500Board, image: Image, faults: Faults | None = None, **options: object) -> Flashed:
     line = SerialLine(board, faults)
     driver = Stk500(line, **options)  # type: ignore[arg-type]
-    return flash(image, driver, KNOWN, told=lambda *_: None, record=Steps(), boot_check=lambda _: None, attempts=3)
+    return flash(
+        image, driver, KNOWN, told=lambda *_: None, record=Steps(), boot_check=lambda *_: None, attempts=3
+    )
 
 
 def holds(board: Stk500Board, image: Image) -> bool:
@@ -109,7 +111,7 @@ def test_the_application_runs_afterwards() -> None:
         KNOWN,
         told=lambda *_: None,
         record=Steps(),
-        boot_check=lambda _: None,
+        boot_check=lambda *_: None,
     )
 
     line.reopen()
@@ -196,7 +198,7 @@ def test_a_caller_that_takes_seconds_over_its_records_finds_the_bootloader_again
     line = SerialLine(board)
     image = image_of(program(700))
 
-    done = flash(image, Stk500(line), KNOWN, told=lambda *_: None, record=Slow(), boot_check=lambda _: None)
+    done = flash(image, Stk500(line), KNOWN, told=lambda *_: None, record=Slow(), boot_check=lambda *_: None)
 
     assert holds(board, image)
     assert done.attempts == 1
@@ -259,7 +261,7 @@ def test_progress_ends_at_the_size_of_the_image_and_never_goes_back() -> None:
         KNOWN,
         told=lambda step, done, _: told.setdefault(step, []).append(done),
         record=Steps(),
-        boot_check=lambda _: None,
+        boot_check=lambda *_: None,
     )
     for step in (Step.WRITE, Step.VERIFY):
         assert told[step] == sorted(told[step])
@@ -284,7 +286,7 @@ def _boundaries() -> list[int]:
         KNOWN,
         told=lambda *_: None,
         record=Steps(),
-        boot_check=lambda _: None,
+        boot_check=lambda *_: None,
     )
     return found
 

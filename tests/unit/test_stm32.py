@@ -69,7 +69,7 @@ def flashed(board: Stm32Board, image: Image, faults: Faults | None = None, **opt
         KNOWN,
         told=lambda _step, _done, _total: None,
         record=Steps(),
-        boot_check=lambda _image: None,
+        boot_check=lambda *_: None,
     )
 
 
@@ -271,7 +271,7 @@ def every_cut(size: int) -> int:
         KNOWN,
         told=lambda *_: None,
         record=Steps(),
-        boot_check=lambda _image: None,
+        boot_check=lambda *_: None,
     )
     return line.written
 

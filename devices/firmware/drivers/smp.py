@@ -77,6 +77,11 @@ class SmpDriver:
         self._acknowledged = (b"", 0)  # (digest of the image, how much of it the board had)
         self._match: bool | None = None
 
+    @property
+    def link(self) -> Link:
+        """The line as it is."""
+        return self._link
+
     def identify(self) -> Board:
         """Ask who is there, on demand after a restart into serial recovery. Writes nothing."""
         platform, states = self._who()

@@ -79,6 +79,11 @@ class Stk500:
             ""  # digest of the image whose pages, but for page 0, were read back since they were written
         )
 
+    @property
+    def link(self) -> Link:
+        """The line as it is."""
+        return self._link
+
     def identify(self) -> Board:
         """Reset the board into its bootloader and ask version and signature."""
         self._enter()

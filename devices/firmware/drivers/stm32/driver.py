@@ -54,6 +54,11 @@ class Stm32:
         self._chip: Chip | None = None
         self._protected = False
 
+    @property
+    def link(self) -> Link:
+        """The line as it is."""
+        return self._link
+
     def identify(self) -> Board:
         """Enter the bootloader; chip, unique id, bytes of flash. RefusedError is left to `write`: this only looks."""
         if not self._loader:
