@@ -174,6 +174,23 @@ def test_a_generated_password_reaches_the_password_file_and_the_gateway_alone(
     assert {line.partition(":")[0] for line in after.splitlines()} == set(PASSWORDS)
 
 
+def test_a_monitor_shows_the_log_of_a_gateway_and_keeps_it(laptop: Laptop) -> None:
+    with simulated(laptop.folder) as url:
+        assert laptop.provision(url, *CHILD).returncode == 0
+        done = laptop.run("monitor", url, "--for", "4s", "--output", "gateway.log")
+    assert done.returncode == 0, done.stderr
+    assert "published 1 readings" in done.stdout
+    assert (laptop.folder / "gateway.log").read_text() == done.stdout
+
+
+@pytest.mark.parametrize("where", [(), ("--pty",)])
+def test_the_simulated_gateway_conforms_to_the_protocol(tmp_path: Path, where: tuple[str, ...]) -> None:
+    with simulated(tmp_path, *where) as url:
+        done = Laptop(tmp_path, 1883).run("conformance", url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "22 passed, 0 failed, 1 not tried" in done.stdout
+
+
 def test_another_board_than_named_is_left_alone(laptop: Laptop) -> None:
     with simulated(laptop.folder) as url:
         done = laptop.provision(url, *CHILD, "--board", "gw-9")
