@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from devices.errors import BootError, FirmwareError, RefusedError
-from devices.firmware.driver import Board, Proof, Step
+from devices.firmware.driver import Proof, Step
 from devices.firmware.drivers.stk500 import Stk500, connect
-from devices.firmware.flash import BootCheck, Flashed, Known, flash
+from devices.firmware.flash import BootCheck, Flashed, flash
 from devices.firmware.image import Image
 from devices.firmware.link import Link, SerialLink
 from devices.simulator.boards.serving import Served, serve_rfc2217
@@ -31,22 +31,13 @@ from tests.support.emulated_avr import (
     needs_avrdude,
     workshop,
 )
+from tests.support.flashing import Kept
 from tests.unit.test_stk500 import KNOWN, image_of
 
 __all__ = ["workshop"]  # a fixture
 
 pytestmark = [pytest.mark.scenario, needs_avr]
 BOOT_S = 15.0  # patience for an application's first words, on a machine with other things to do
-
-
-class Silent:
-    """Keeps no record."""
-
-    def reached(self, _step: Step, _detail: str, /) -> None:
-        """Nothing."""
-
-    def identified(self, _board: Board, _known: Known, /) -> None:
-        """Nothing."""
 
 
 @pytest.fixture(params=MODELS, ids=lambda model: model.part)
@@ -85,7 +76,7 @@ def flashed(url: str, model: Model, image: Image, text: str = "", attempts: int 
         connect(url, baud=115200, options={"boot": str(model.boot)}),
         KNOWN,
         told=lambda *_: None,
-        record=Silent(),
+        record=Kept(),
         boot_check=says(text) if text else lambda *_: None,
         attempts=attempts,
     )
@@ -195,7 +186,7 @@ def test_a_plug_pulled_while_writing_is_reconnected_and_the_flash_completes(mega
             connect(served.url, baud=115200, options={"boot": "1024"}),
             KNOWN,
             told=told,
-            record=Silent(),
+            record=Kept(),
             boot_check=says("back again"),
         )
 

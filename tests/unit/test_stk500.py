@@ -12,30 +12,17 @@ from hypothesis import strategies as st
 
 from devices.errors import ExchangeError, FirmwareError, LinkError, RefusedError, VerifyError
 from devices.firmware.avr import PARTS
-from devices.firmware.driver import Board, Proof, Step
+from devices.firmware.driver import Proof, Step
 from devices.firmware.drivers import named
 from devices.firmware.drivers.stk500 import Stk500, connect
 from devices.firmware.flash import Flashed, Known, flash
 from devices.firmware.image import Image, Manifest
 from devices.simulator.boards.stk500 import Stk500Board
 from tests.fakes.serial_line import Faults, SerialLine
+from tests.support.flashing import Kept
 
 KNOWN = Known(board="cabinet", revision="r2", source="the test")
 HOLD = b"\xff\xcf"
-
-
-class Steps:
-    """Keeps the steps a flash went through."""
-
-    def __init__(self) -> None:
-        self.seen: list[Step] = []
-
-    def reached(self, step: Step, _detail: str, /) -> None:
-        self.seen.append(step)
-
-    def identified(self, board: Board, known: Known) -> None:
-        assert board.chip.startswith("avr:")
-        assert known == KNOWN
 
 
 def image_of(payload: bytes, chip: str = "avr:1e950f", base: int = 0) -> Image:
@@ -62,9 +49,7 @@ def program(size: int, seed: int = 1) -> bytes:
 def flashed(board: Stk500Board, image: Image, faults: Faults | None = None, **options: object) -> Flashed:
     line = SerialLine(board, faults)
     driver = Stk500(line, **options)  # type: ignore[arg-type]
-    return flash(
-        image, driver, KNOWN, told=lambda *_: None, record=Steps(), boot_check=lambda *_: None, attempts=3
-    )
+    return flash(image, driver, KNOWN, told=lambda *_: None, record=Kept(), boot_check=lambda *_: None, attempts=3)
 
 
 def holds(board: Stk500Board, image: Image) -> bool:
@@ -110,7 +95,7 @@ def test_the_application_runs_afterwards() -> None:
         Stk500(line),
         KNOWN,
         told=lambda *_: None,
-        record=Steps(),
+        record=Kept(),
         boot_check=lambda *_: None,
     )
 
@@ -190,8 +175,9 @@ def test_reset_by_hand_is_waited_for() -> None:
 
 
 def test_a_caller_that_takes_seconds_over_its_records_finds_the_bootloader_again() -> None:
-    class Slow(Steps):
-        def reached(self, _step: Step, _detail: str, /) -> None:
+    class Slow(Kept):
+        def reached(self, step: Step, detail: str) -> None:
+            super().reached(step, detail)
             line.pause(3.0)
 
     board = Stk500Board()
@@ -252,20 +238,16 @@ def test_a_page_that_does_not_take_is_found_and_named() -> None:
 
 
 def test_progress_ends_at_the_size_of_the_image_and_never_goes_back() -> None:
-    told: dict[Step, list[int]] = {}
-    board = Stk500Board()
+    kept = Kept()
+    driver = Stk500(SerialLine(Stk500Board()))
     image = image_of(program(1000))
-    flash(
-        image,
-        Stk500(SerialLine(board)),
-        KNOWN,
-        told=lambda step, done, _: told.setdefault(step, []).append(done),
-        record=Steps(),
-        boot_check=lambda *_: None,
-    )
+
+    flash(image, driver, KNOWN, told=kept.progress, record=kept, boot_check=lambda *_: None)
+
     for step in (Step.WRITE, Step.VERIFY):
-        assert told[step] == sorted(told[step])
-        assert told[step][-1] == 1000
+        done = [at for told, at, _ in kept.told if told is step]
+        assert done == sorted(done)
+        assert done[-1] == 1000
 
 
 IMAGE = image_of(program(128 * 3 + 40))
@@ -285,7 +267,7 @@ def _boundaries() -> list[int]:
         Stk500(Watched(Stk500Board())),
         KNOWN,
         told=lambda *_: None,
-        record=Steps(),
+        record=Kept(),
         boot_check=lambda *_: None,
     )
     return found
