@@ -222,6 +222,15 @@ def test_answers_later_than_a_question_s_patience_do_not_put_it_out_of_step(dela
     assert done.attempts == 1
 
 
+def test_the_last_words_of_an_application_do_not_hide_the_answer() -> None:
+    class Talking(Stk500Board):
+        def receive(self, data: bytes) -> bytes:
+            answer = super().receive(data)
+            return b"pressure 412 kPa\x14" + answer if data == b"\x30\x20" else answer
+
+    assert Stk500(SerialLine(Talking())).identify().chip == "avr:1e950f"
+
+
 def test_a_page_that_does_not_take_is_found_and_named() -> None:
     class Worn(Stk500Board):
         def _program(self) -> bytes:

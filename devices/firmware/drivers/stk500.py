@@ -162,11 +162,21 @@ class Stk500:
 
     def _synced(self, tries: int) -> bool:
         """Ask until it answers, then let late answers to earlier questions pass."""
+        self._link.discard()
         for attempt in range(tries):
-            self._link.discard()
             self._link.write(_GET_SYNC + _EOP)
-            if gather(self._link, 2, _SYNC_S) == _INSYNC + _OK:
+            if self._hears(_INSYNC + _OK, _SYNC_S):
                 gather(self._link, 2 * attempt, _LATE_S)
+                return True
+        return False
+
+    def _hears(self, answer: bytes, within_s: float) -> bool:
+        """Whether `answer` comes, be it behind the last words of an application or after half a lost one."""
+        deadline = self._link.now() + within_s
+        heard = b""
+        while (left_s := deadline - self._link.now()) > 0:
+            heard = (heard + self._link.read(1, left_s))[-len(answer) :]
+            if heard == answer:
                 return True
         return False
 
