@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from deploy.cli.progress import progress_bar
 from devices.errors import UndercityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from deploy.settings import Settings
     from processors.backtest.preview import Preview
@@ -32,14 +33,18 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="rules")
 
 
-def _open(settings: Settings) -> tuple[ThresholdBook, Callable[[int | None], str]]:
+@contextmanager
+def _opened(settings: Settings) -> Iterator[ThresholdBook]:
     from deploy.schema import open_existing  # noqa: PLC0415
     from devices.catalog import SqlRegistry  # noqa: PLC0415
     from devices.kinds import load  # noqa: PLC0415
     from processors.thresholds.book import ThresholdBook  # noqa: PLC0415
 
     database = open_existing(settings.database_url)
-    return ThresholdBook(database, load(), entries=SqlRegistry(database).entries), wall_clock(settings)
+    try:
+        yield ThresholdBook(database, load(), entries=SqlRegistry(database).entries)
+    finally:
+        database.dispose()
 
 
 def list_rules(
@@ -56,12 +61,12 @@ def list_rules(
     from devices.kinds import load  # noqa: PLC0415
     from processors.thresholds.change import changeable, declared, of_rule  # noqa: PLC0415
 
-    book, _ = _open(settings_from(config))
-    kinds = load()
+    settings, kinds = settings_from(config), load()
     if kind and kind not in kinds:
         raise UndercityError(f"--kind: expected one of {', '.join(kinds)}, got {kind!r:.60}; nothing was listed")
     now = time.time_ns() // 1000
-    holding = [change for change in book.changes() if change.holds(now)]
+    with _opened(settings) as book:
+        holding = [change for change in book.changes() if change.holds(now)]
     for one in kinds.values():
         for use in one.detectors if kind in {"", one.name} else ():
             numbers = {name: number for name, number in sorted(declared(use).items()) if name in changeable(use)}
@@ -106,7 +111,6 @@ def set_threshold(
     from processors.thresholds.change import FOREVER, Change, Scope  # noqa: PLC0415
 
     settings = settings_from(config)
-    book, local = _open(settings)
     named = {"device": device, "site": site, "group": group, "street": street, "district": district}
     chosen = [(scope, target) for scope, target in named.items() if target]
     if len(chosen) > 1:
@@ -128,14 +132,16 @@ def set_threshold(
         author=by,
         reason=reason,
     )
-    change = book.drafted(change)
-    if preview:
-        from deploy.preview import previewed  # noqa: PLC0415
+    local = wall_clock(settings)
+    with _opened(settings) as book:
+        if not preview:
+            change = book.add(change)
+            print(f"{_said(change)}; holds from {local(change.effective_us)}")
+            return
+        change = book.drafted(change)
+    from deploy.preview import previewed  # noqa: PLC0415
 
-        _show(previewed(settings, change, preview, progress_bar), local)
-        return
-    change = book.add(change)
-    print(f"{_said(change)}; holds from {local(change.effective_us)}")
+    _show(previewed(settings, change, preview, progress_bar), local)
 
 
 def withdraw(
@@ -147,8 +153,10 @@ def withdraw(
     by: Annotated[str, typer.Option("--by", help="Who takes it back.")],
 ) -> None:
     """Take a change back; what held before it holds again."""
-    book, local = _open(settings_from(config))
-    change = book.withdraw(number, by)
+    settings = settings_from(config)
+    local = wall_clock(settings)
+    with _opened(settings) as book:
+        change = book.withdraw(number, by)
     print(f"{_said(change)}; taken back by {change.withdrawn_by}, holds until {local(change.withdrawn_us)}")
 
 
@@ -163,8 +171,11 @@ def history(
 
     from processors.thresholds.change import FOREVER  # noqa: PLC0415
 
-    book, local = _open(settings_from(config))
-    for change in book.changes():
+    settings = settings_from(config)
+    local = wall_clock(settings)
+    with _opened(settings) as book:
+        changes = book.changes()
+    for change in changes:
         if kind and change.kind != kind:
             continue
         if as_json:
