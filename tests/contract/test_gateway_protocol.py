@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.firmware.application.configuration import RULES, Field
+from devices.firmware.application.conformance import CHECKS
 from devices.firmware.application.frames import Frame, parse
 from devices.firmware.application.messages import Connection, Refused, Request, Tag, Trouble, unpack
 
@@ -57,3 +58,8 @@ def test_the_example_is_computed_alike(kind: str, sequence: str, body: str, wire
     assert frame.wire.hex(" ").upper() == wire
     assert parse(bytes.fromhex(wire)[1:-1]) == frame
     unpack(frame.body)
+
+
+def test_the_checklist_is_what_the_command_checks() -> None:
+    claims = [(check.__doc__ or "").rstrip(".").split(" ", 1) for check in CHECKS]
+    assert table("Check | Claim") == claims
