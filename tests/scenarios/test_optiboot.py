@@ -1,4 +1,4 @@
-"""Our STK500 driver and avrdude on the real optiboot, in an emulated AVR that runs in real time."""
+"""Our STK500 driver and avrdude on real bootloaders, in an emulated AVR that runs in real time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.scenario, needs_avr]
 BOOT_S = 15.0  # patience for an application's first words, on a machine with other things to do
 
 
-@pytest.fixture(params=MODELS, ids=lambda model: model.part)
+@pytest.fixture(params=MODELS, ids=lambda model: model.name)
 def board(request: pytest.FixtureRequest, workshop: Workshop) -> Iterator[EmulatedAvr]:
     with emulated(workshop, request.param) as running:
         yield running
@@ -73,7 +73,7 @@ def says(text: str) -> BootCheck:
 def flashed(url: str, model: Model, image: Image, text: str = "", attempts: int = 3) -> Flashed:
     return flash(
         image,
-        connect(url, baud=115200, options={"boot": str(model.boot)}),
+        connect(url, baud=model.baud, options={"boot": str(model.boot)} if model is MEGA328P else {}),
         KNOWN,
         told=lambda *_: None,
         record=Kept(),
@@ -85,7 +85,7 @@ def flashed(url: str, model: Model, image: Image, text: str = "", attempts: int 
 def avrdude(pty: str, model: Model, payload: bytes, folder: Path) -> str:
     source = folder / "payload.bin"
     source.write_bytes(payload)
-    words = ["avrdude", "-c", "arduino", "-p", model.avrdude, "-P", pty, "-b", "115200", "-D"]
+    words = ["avrdude", "-c", "arduino", "-p", model.avrdude, "-P", pty, "-b", str(model.baud), "-D"]
     done = subprocess.run(
         [*words, "-U", f"flash:w:{source}:r"], capture_output=True, text=True, timeout=60, check=False
     )
@@ -103,7 +103,7 @@ def test_our_driver_and_avrdude_leave_the_same_flash(
         done = flashed(served.url, board.model, image, "cabinet 7 alive")
 
     assert done.proof is Proof.READ_BACK
-    assert done.board.loader == "4.4"
+    assert done.board.loader == board.model.version
     ours = board.flash()
     assert ours[:5000] == image.payload
     with emulated(workshop, board.model) as other:

@@ -1,6 +1,6 @@
 /* An AVR with its bootloader in Debian's libsimavr: its UART on a pseudo-terminal, its power and reset on stdin.
 
-   From: tests/support/emulated_avr.py, which compiles and starts it. Usage: emulated_avr MCU HZ LOADER.hex
+   From: tests/support/emulated_avr.py, which compiles and starts it. Usage: emulated_avr MCU HZ BAUD LOADER.hex
 
    Prints "pty PATH", then one line for each command:
      reset       pull the reset pin: the bootloader listens
@@ -27,15 +27,13 @@
 #include <simavr/sim_avr.h>
 #include <simavr/sim_hex.h>
 
-#define BAUD 115200 /* what Debian's optiboot is built for */
-#define BYTE_NS (10 * 1000000000LL / BAUD)
 #define NAP_NS 500000LL /* shorter sleeps cost more than they give */
 #define LATE_NS 20000000LL /* further behind than this, lost time is not made up: watchdogs follow a wall clock */
 
 static avr_t *avr;
 static avr_irq_t *uart_in;
 static int master, uart_takes = 1, powered = 1, host_there;
-static long cut_after = -1;
+static long cut_after = -1, baud;
 
 static long long now_ns(void) {
     struct timespec now;
@@ -127,7 +125,7 @@ static void take_from_host(void) {
 /* libsimavr takes the ATmega8's UCSRC for UBRRH, which lie at one address: a byte to the host would take 8 ms. */
 static void keep_baud(void) {
     for (avr_io_t *io = avr->io_port; io; io = io->next)
-        if (!strcmp(io->kind, "uart")) ((avr_uart_t *)io)->cycles_per_byte = 10LL * avr->frequency / BAUD;
+        if (!strcmp(io->kind, "uart")) ((avr_uart_t *)io)->cycles_per_byte = 10LL * avr->frequency / baud;
 }
 
 static void run_for(avr_cycle_count_t cycles) {
@@ -184,17 +182,19 @@ static void make_cpu(const char *mcu, const char *hz, const char *loader) {
 }
 
 int main(int count, char **words) {
-    if (count != 4) refuse("usage: emulated_avr MCU HZ LOADER.hex");
+    if (count != 5) refuse("usage: emulated_avr MCU HZ BAUD LOADER.hex");
+    baud = atol(words[3]);
+    const long long byte_ns = 10 * 1000000000LL / baud;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    make_cpu(words[1], words[2], words[3]);
+    make_cpu(words[1], words[2], words[4]);
     open_pty();
     long long due = now_ns();
     for (;;) {
         listen_to_commands();
         take_from_host();
         keep_baud();
-        run_for(BYTE_NS * avr->frequency / 1000000000LL);
-        due += BYTE_NS;
+        run_for(byte_ns * avr->frequency / 1000000000LL);
+        due += byte_ns;
         long long ahead = due - now_ns();
         if (ahead > NAP_NS) {
             struct timespec rest = {.tv_nsec = ahead};

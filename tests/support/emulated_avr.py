@@ -1,8 +1,8 @@
-"""AVR boards for tests: Debian's optiboot in libsimavr, as a program of its own.
+"""AVR boards for tests: Debian's bootloaders in libsimavr, as a program of its own.
 
 From: `emulated_avr.c`, compiled with gcc against Debian's libsimavr when a test first needs it. To: our driver and
 avrdude, over a pseudo-terminal or, with control lines and a plug that can be pulled, over `serving`. libsimavr and
-optiboot are under the GPL: they run as programs and are neither imported nor kept here.
+the bootloaders are under the GPL: they run as programs and are neither imported nor kept here.
 """
 
 from __future__ import annotations
@@ -19,27 +19,37 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-OPTIBOOT = Path("/usr/share/arduino/hardware/arduino/avr/bootloaders/optiboot")
+LOADERS = Path("/usr/share/arduino/hardware/arduino/avr/bootloaders")
+OPTIBOOT = LOADERS / "optiboot"
 SIMAVR = Path("/usr/include/simavr/sim_avr.h")
 HZ = 16_000_000
 
 
 @dataclass(frozen=True)
 class Model:
-    """One kind of board. `flash`, `boot`: bytes, the latter what the bootloader keeps at the end."""
+    """One kind of board. `flash`, `boot`: bytes, the latter what the bootloader keeps at the end.
 
+    `loader`: Debian's unmodified file; empty: compiled from Debian's source. `version`: as the bootloader has it.
+    """
+
+    name: str
     part: str
     signature: str
     avrdude: str
     flash: int
     boot: int
+    loader: str = ""
+    version: str = "4.4"
+    baud: int = 115200
 
 
-MEGA8 = Model("atmega8", "1e9307", "m8", 8192, 512)
+MEGA8 = Model("optiboot-atmega8", "atmega8", "1e9307", "m8", 8192, 512, "optiboot/optiboot_atmega8.hex")
 # Debian's optiboot_atmega328.hex has 532 bytes from 0x7e00 on: 20 more than there is flash. The same source, compiled
 # the same way, is whole in a boot section of 1 KiB.
-MEGA328P = Model("atmega328p", "1e950f", "m328p", 32768, 1024)
-MODELS = (MEGA8, MEGA328P)
+MEGA328P = Model("optiboot-atmega328p", "atmega328p", "1e950f", "m328p", 32768, 1024)
+OLD = "atmega/ATmegaBOOT_168_atmega328.hex"
+OLD328P = Model("atmegaboot", "atmega328p", "1e950f", "m328p", 32768, 2048, OLD, "1.16", 57600)
+MODELS = (MEGA8, MEGA328P, OLD328P)
 
 
 def missing() -> str:
@@ -73,7 +83,7 @@ class Workshop:
 
     def loader(self, model: Model) -> Path:
         """The bootloader's .hex for `model`."""
-        return OPTIBOOT / "optiboot_atmega8.hex" if model is MEGA8 else self._built()
+        return LOADERS / model.loader if model.loader else self._built()
 
     def _built(self) -> Path:
         made = self.folder / "optiboot_atmega328_1k.hex"
@@ -107,7 +117,7 @@ class EmulatedAvr:
         self._errors = workshop.folder / f"emulated_avr.{os.urandom(4).hex()}.log"
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [workshop.program, model.part, str(HZ), workshop.loader(model)],
+                [workshop.program, model.part, str(HZ), str(model.baud), workshop.loader(model)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -209,7 +219,7 @@ def emulated(workshop: Workshop, model: Model) -> Iterator[EmulatedAvr]:
 
 
 def application(text: str, size: int, model: Model = MEGA328P) -> bytes:
-    """A program of `size` bytes that says `text` on the UART at 115200 baud, again and again.
+    """A program of `size` bytes that says `text` on the UART at the bootloader's speed, again and again.
 
     Assembled here, so that no compiler is needed; what is left of `size` is filled with bytes that differ.
     """
@@ -217,7 +227,13 @@ def application(text: str, size: int, model: Model = MEGA328P) -> bytes:
     begin, loop_size = 0x34, 12
     setup: list[int] = []
     # UCSRC shares the ATmega8's address of UBRRH, and is chosen by the topmost bit.
-    for register, value in ((ubrrh, 0), (ubrrl, 16), (ucsra, 0x02), (ucsrb, 0x08), (ucsrc, 0x86)):
+    for register, value in (
+        (ubrrh, 0),
+        (ubrrl, HZ // 8 // model.baud),
+        (ucsra, 0x02),
+        (ucsrb, 0x08),
+        (ucsrc, 0x86),
+    ):
         setup += [_ldi(16, value), 0x9300, register]  # ldi r16, value; sts register, r16
     text_at = 2 * (begin + len(setup) + loop_size)
     loop = [

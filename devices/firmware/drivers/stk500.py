@@ -3,7 +3,7 @@
     host   command, arguments, 0x20            every command ends with a space
     board  0x14, data if any, 0x10             INSYNC ... OK
 
-Source: Atmel AVR061 (commands); optiboot's own behaviour, seen on the unmodified bootloader in an emulated ATmega328P.
+Source: Atmel AVR061 (commands); optiboot's own behaviour, seen on Debian's builds in emulated CPUs.
 What optiboot does otherwise than AVR061:
 
 - It is entered by an external reset alone; after power-on the application starts at once.

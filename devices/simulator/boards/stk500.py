@@ -1,6 +1,6 @@
 """An AVR board with optiboot, as a state machine over bytes.
 
-Behaves as optiboot 4.4 does on the emulated ATmega328P of the tests, quirks included: entered by an external reset
+Behaves as optiboot 4.4 does in the tests' emulated CPU, quirks included: entered by an external reset
 alone, a watchdog of one second, an answer of 3 to parameters it does not know, a page erased when its programming
 begins and written after the closing space. Nothing on the wire is checked, so nothing is checked here either.
 """
