@@ -25,6 +25,7 @@ _BOUND: Final = 4.0  # limits: a wilder reading counts as this
 _DEV_MEMORY: Final = 20.0  # days that the usual unrest remembers
 _TRUST: Final = 0.2  # of a reading that is halfway to the limit
 _LEVEL_K: Final = 3.0  # hours that differ by less are alike
+_EXCHANGED_K: Final = 1.0  # a return that much above its supply is none
 
 
 class ReturnWatch(Beside):
@@ -96,6 +97,9 @@ class ReturnWatch(Beside):
         counts = np.isfinite(back) & (supply > self.params.of("least_supply", device))
         counts &= heating(load, self.params.of("least_load", device)) | ~np.isfinite(load)
         counts &= self.latest_us[device, 0] == time_us  # a return that came now, once
+        counts &= (
+            back <= supply + _EXCHANGED_K
+        )  # beyond, it is the supply's water: nothing to learn or to say here
         rows = np.flatnonzero(counts)
         nothing = np.zeros(len(device), dtype=np.bool_)
         look = Look(nothing, nothing.copy(), back, np.full(len(device), np.nan), np.full(len(device), np.nan))

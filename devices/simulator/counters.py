@@ -27,12 +27,12 @@ def counters(kind: Kind) -> list[int]:
 
 
 def paces(kind: Kind, fault: Fault, usual: Float64) -> Float64:
-    """(q,) by how much each counter runs faster during `fault`, in its unit per hour; `usual`: (q,) as it runs else.
+    """(2, q) by how much each counter runs faster during `fault`, in its unit per hour, and per hour squared.
 
-    Follows what the fault does to the quantity that the counter adds up, where that is the same all along: STEP,
-    SCALE and SET.
+    `usual`: (q,) as it runs without. Follows what the fault does to the quantity that the counter adds up, where that
+    is steady: STEP, SCALE, SET, GROW.
     """
-    more = np.zeros(len(kind.quantities))
+    more = np.zeros((2, len(kind.quantities)))
     for column in counters(kind):
         shape = kind.simulate.shapes[kind.quantities[column].name]
         for effect in fault.effects:
@@ -40,11 +40,13 @@ def paces(kind: Kind, fault: Fault, usual: Float64) -> Float64:
                 continue
             match effect.change:
                 case Change.STEP:
-                    more[column] += shape.gain * effect.amount
+                    more[0, column] += shape.gain * effect.amount
                 case Change.SCALE:
-                    more[column] += (effect.amount - 1.0) * usual[column]
+                    more[0, column] += (effect.amount - 1.0) * usual[column]
                 case Change.SET:
-                    more[column] += shape.gain * effect.amount - usual[column]
+                    more[0, column] += shape.gain * effect.amount - usual[column]
+                case Change.GROW:
+                    more[1, column] += effect.amount * usual[column] / 2.0
                 case _:
                     pass
     return more

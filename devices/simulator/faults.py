@@ -43,8 +43,8 @@ class Labelled:
 class Injected:
     """A labelled fault, resolved: row of its device, its declaration, the values at its onset (q,).
 
-    `pace`: (q,) per hour, what counters count too much during the fault. `kept`: (q,) by how much they are off for
-    ever after its end.
+    `pace`: (2, q) what counters count too much during the fault, per hour and hour squared. `kept`: (q,) how far
+    they are off for ever after its end.
     """
 
     label: Labelled
@@ -160,8 +160,7 @@ def inject(model: KindModel, label: Labelled, row: int) -> Injected:
     pace, columns = paces(kind, fault, later - onset), counters(kind)
     one = Injected(label, row, fault, onset, pace, np.zeros(len(onset)))
     end_us = moments[2:]
-    for column in columns:
-        one.kept[column] = pace[column] * (label.end_us - label.start_us) / HOUR_US
+    one.kept[:] = _counted(one, end_us)[0]
     for effect in fault.effects:
         if (column := kind.column(effect.quantity)) in columns:
             now = last[column : column + 1]
@@ -187,7 +186,7 @@ def apply(
             values[mine & (time_us >= one.label.end_us)] += one.kept
         hit = np.flatnonzero(mine & (time_us >= one.label.start_us) & (time_us < one.label.end_us))
         if len(hit):
-            values[hit] += one.pace * ((time_us[hit, np.newaxis] - one.label.start_us) / HOUR_US)
+            values[hit] += _counted(one, time_us[hit])
             for effect in one.fault.effects:
                 if effect.change is Change.TURN:
                     turned[hit] += effect.amount
@@ -198,6 +197,13 @@ def apply(
     _keep_physical(model.kind, values)
     if active:
         model.pose(rows, time_us, values, turned)
+
+
+def _counted(one: Injected, time_us: Int64) -> Float64:
+    """(n, q) what counters have counted too much by `time_us` (n,)."""
+    hours = (time_us[:, np.newaxis] - one.label.start_us) / HOUR_US
+    more: Float64 = one.pace[0] * hours + one.pace[1] * hours * hours
+    return more
 
 
 def _changed(
