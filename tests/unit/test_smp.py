@@ -86,7 +86,7 @@ def test_an_image_left_unconfirmed_is_rolled_back_at_the_next_start() -> None:
     assert board.running == OLD
 
 
-def test_serial_recovery_writes_the_first_slot_and_its_list_proves_it() -> None:
+def test_serial_recovery_writes_the_first_slot_and_the_start_proves_it() -> None:
     board = SmpBoard(OLD, recovery=True)
     flashed = _flash(board)
     assert board.running == NEW
@@ -125,9 +125,25 @@ def test_an_application_that_computes_the_digest_finds_a_rotten_byte() -> None:
         _flash(SmpBoard(OLD, Build(computes=True, rots_at=1500)))
 
 
-def test_serial_recovery_does_not_list_an_image_with_a_rotten_byte() -> None:
-    with pytest.raises(VerifyError, match="it holds none"):
-        _flash(SmpBoard(OLD, Build(rots_at=1500), recovery=True))
+def test_an_image_with_a_rotten_byte_is_not_started_from_serial_recovery_though_it_is_listed() -> None:
+    board = SmpBoard(OLD, Build(rots_at=1500), recovery=True)
+    with pytest.raises(BootError, match=r"expected image 1\.2\.3 .* to run, it runs none"):
+        _flash(board)
+    assert board.recovery
+
+
+def test_a_board_that_checks_nothing_before_a_start_proves_nothing_by_starting() -> None:
+    with pytest.raises(VerifyError, match="neither bootloader nor application can show that it is complete"):
+        _flash(SmpBoard(OLD), options={"checks": "none"})
+
+
+def test_an_application_without_smp_is_left_to_the_boot_check() -> None:
+    board = SmpBoard(OLD, Build(serves=False), recovery=True)
+    with pytest.raises(BootError, match=r"expected it to answer within 60 s"):
+        _flash(board)
+    board = SmpBoard(OLD, Build(serves=False), recovery=True)
+    assert _flash(board, content=_image(boot="hello")).proof is Proof.DEVICE_DIGEST
+    assert board.running == NEW
 
 
 def test_an_image_of_another_maker_never_reaches_the_board() -> None:

@@ -3,12 +3,11 @@
 From: an MCUboot image, usually in one of our bundles. To: a board with Zephyr and MCUboot, over a console.
 
     application        upload to the second slot -> test -> reset -> is it the active one? -> confirm
-    serial recovery    upload to the first slot -> is it listed? -> reset -> which one is active?
+    serial recovery    upload to the first slot -> is it listed? -> reset -> is it the active one?
 
-What a board's answers prove was tried on real ones: the application's list repeats the digest that stands in the
-image, it computes none; serial recovery lists only images that MCUboot has checked; `match` at an upload's end is a
-digest that the application computed; and MCUboot checks an image before it starts it. So the list of an application
-proves nothing, and "active after a reset" does.
+What a board's answers prove was tried on a real MCUboot and a real Zephyr: both list an image by the digest that stands
+in it, also when a byte of it is damaged. `match` at an upload's end is a digest that the application computed, and
+MCUboot checks an image before it starts it. So a list proves nothing, and "active after a reset" does.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ SETTLED_S: Final = 5.0  # a board that answers as before for so long after a res
 _POLL_S: Final = 0.5
 _STUCK: Final = 5
 _NO_TRIAL: Final = (MCUbootMode.RAM_LOADER, MCUbootMode.DIRECT_XIP_WITHOUT_REVERT)  # the highest version starts
+_CHECKS: Final = {"digest": Proof.DEVICE_DIGEST, "signature": Proof.SIGNATURE, "none": None}
 
 OPTIONS: Final = {
     "key": Text(
@@ -53,8 +53,9 @@ OPTIONS: Final = {
         "yes (usual): confirmed once it has started; no: the application confirms itself",
     ),
     "checks": Text(
-        "MCUboot 启动前检查的内容：digest（默认），或带公钥编译时为 signature",
-        "what its MCUboot checks before a start: digest (usual), or signature if it was built with a key",
+        "MCUboot 启动前检查的内容：digest（默认），带公钥编译时为 signature，CONFIG_BOOT_VALIDATE_SLOT0=n 时为 none",
+        "what its MCUboot checks before a start: digest (usual), signature if built with a key, none if built with "
+        "CONFIG_BOOT_VALIDATE_SLOT0=n",
     ),
     "start": Text("重启后最多等待的秒数，默认 60", "seconds it may take to start, usually 60"),
 }
@@ -69,8 +70,7 @@ class SmpDriver:
         self._into_recovery = options.one_of("mode", ("as-found", "recovery"), "as-found") == "recovery"
         self._number = int(options.matching("image", r"[0-9]{1,2}", "a number from 0 to 99", "0"))
         self._confirms = options.one_of("confirm", ("yes", "no"), "yes") == "yes"
-        checks = options.one_of("checks", ("digest", "signature"), "digest")
-        self._started = Proof.SIGNATURE if checks == "signature" else Proof.DEVICE_DIGEST
+        self._started = _CHECKS[options.one_of("checks", tuple(_CHECKS), "digest")]
         self._start_s = options.seconds("start", 60.0, most=600.0)
         self._session = Session(link)
         self._recovery = False
@@ -131,7 +131,7 @@ class SmpDriver:
             told(Step.WRITE, offset, size)
 
     def verify(self, image: Image, told: Told) -> Proof | None:
-        """Look for the image among those the board lists; a Proof where the board computed something to list it."""
+        """Look for the image among those the board lists; a Proof only where it computed a digest of the upload."""
         header = self._checked(image)
         told(Step.VERIFY, 0, 1)
         states = self._session.states(self._number)
@@ -144,12 +144,13 @@ class SmpDriver:
                 f"{self._link.url}: expected image {header.digest.hex()[:16]} in a slot, it holds {_listed(states)}; "
                 "what was written is not the image"
             )
-        return Proof.DEVICE_DIGEST if self._recovery or self._match else None
+        return Proof.DEVICE_DIGEST if self._match else None
 
     def boot(self, image: Image) -> Proof | None:
         """Restart into the image, see that it is the active one, confirm it.
 
-        None where nothing speaks SMP after a restart from serial recovery: then the application has to show itself.
+        From serial recovery it may be one that speaks no SMP: then MCUboot started it if the boot check that follows
+        sees it, and BootError if the image has none.
         """
         header = self._checked(image)
         if not self._recovery and not _runs(self._session.states(self._number), header):
@@ -158,7 +159,7 @@ class SmpDriver:
         states = self._after_reset(header)
         if states is None:
             if self._recovery and image.manifest.boot != "loader":
-                return None
+                return self._started
             raise BootError(
                 f"{self._link.url}: expected it to answer within {self._start_s:g} s of its restart, nothing came: it "
                 "does not run, or has no SMP server; restart it with power off, then look again"
@@ -321,5 +322,6 @@ BOOTLOADER: Final = BootLoader(
         ),
     ),
     connect=connect,
+    families=("zephyr",),
     options=OPTIONS,
 )

@@ -1,8 +1,8 @@
 """A board with Zephyr's SMP server behind MCUboot: two slots, trial starts, serial recovery.
 
 From: SMP over a console, as `devices.firmware.smp_console` draws it, read by its own few lines here. To: answers as
-Zephyr 4 and MCUboot give them: the application's list repeats the digest that stands in an image, serial recovery
-lists only images that were checked, an upload that lost its place is told where it is.
+Zephyr 4 and MCUboot give them: a list repeats the digest that stands in an image, whether it fits or not; an upload
+that lost its place is told where it is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Build:
     `buffer`: bytes of the largest message with length and CRC. `trusts`: MCUboot's key; without one it checks digests
     only. `computes`: the application checks an upload's SHA-256 (CONFIG_IMG_ENABLE_IMAGE_CHECK). `names`: it names its
     platform and buffer. `slot`: bytes of a slot. `starts_s`: seconds from reset to the first answer. `self_confirms`:
-    a new application confirms itself. `rots_at`: a byte of the slot that does not hold what is written, -1: none.
+    a new application confirms itself. `serves`: the application has an SMP server. `rots_at`: a byte of the slot that
+    does not hold what is written, -1: none.
     """
 
     buffer: int = 384
@@ -49,6 +50,7 @@ class Build:
     starts_s: float = 0.5
     self_confirms: bool = False
     enters_recovery: bool = True
+    serves: bool = True
     rots_at: int = -1
 
 
@@ -74,7 +76,7 @@ class SmpBoard:
 
     def receive(self, data: bytes) -> bytes:
         """Bytes from the host arrive; what the board answers at once."""
-        if self._away:
+        if self._away or not (self.recovery or self.build.serves):
             return b""
         answers = b""
         self._line += data
@@ -218,16 +220,13 @@ class SmpBoard:
             except ImageError:
                 continue
             one: dict[str, Any] = {"slot": slot, "version": header.version, "hash": header.digest}
-            if self.recovery:
-                if self._valid(slot):
-                    found.append(one)
-                continue
             first = slot == 0
-            one |= {
-                "active": first,
-                "confirmed": first and not self._trial,
-                "pending": not first and self._pending,
-            }
+            if not self.recovery:
+                one |= {
+                    "active": first,
+                    "confirmed": first and not self._trial,
+                    "pending": not first and self._pending,
+                }
             found.append(one)
         return found
 
