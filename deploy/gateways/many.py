@@ -107,27 +107,27 @@ class Rollout:
     def _board(self, row: Row) -> None:
         begun = time.monotonic()
         row.result = "running"
-        process = subprocess.Popen(
+        complaint: list[bytes] = []
+        with subprocess.Popen(
             [sys.executable, "-m", "deploy", "gateway", "flash", *self.words, row.port, "--json-lines"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )
-        assert process.stdout is not None  # noqa: S101  it is a pipe
-        assert process.stderr is not None  # noqa: S101
-        complaint: list[bytes] = []
-        listening = threading.Thread(target=_drain, args=(process.stderr, complaint))
-        listening.start()
-        for line in process.stdout:
-            self._heard(row, line)
-        code = process.wait()
-        listening.join()
-        row.seconds = round(time.monotonic() - begun, 1)
+        ) as process:
+            assert process.stdout is not None  # noqa: S101  it is a pipe
+            assert process.stderr is not None  # noqa: S101
+            listening = threading.Thread(target=_drain, args=(process.stderr, complaint))
+            listening.start()
+            for line in process.stdout:
+                self._heard(row, line, begun)
+            code = process.wait()
+            listening.join()
         if row.result == "running":
+            row.seconds = round(time.monotonic() - begun, 1)
             said = b"".join(complaint).decode(errors="replace").strip().splitlines()
             row.result, row.why = "failed", said[-1] if said else f"its process ended with code {code}"
 
-    def _heard(self, row: Row, line: bytes) -> None:
+    def _heard(self, row: Row, line: bytes, begun: float) -> None:
         try:
             heard = _DECODER.decode(line)
         except msgspec.MsgspecError:
@@ -135,6 +135,7 @@ class Rollout:
         with self._lock:
             row.step, row.done, row.total = heard.step or row.step, heard.done, heard.total
             if heard.result:
+                row.seconds = round(time.monotonic() - begun, 1)
                 row.result, row.why, row.id = heard.result, heard.why, heard.id
                 row.board, row.serial, row.version = heard.board, heard.serial, heard.version
                 row.proof = heard.proof
