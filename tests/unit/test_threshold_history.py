@@ -36,12 +36,15 @@ DECLARED = {"high": 10.0, "hold_s": 120.0}
 
 @st.composite
 def change_of(draw: st.DrawFn) -> Change:
-    scope, target = draw(st.sampled_from(PLACES))
+    # Mostly for the same few, so that many compete.
+    scope, target = draw(
+        st.sampled_from([(Scope.DEVICE, "WE-0"), (Scope.DISTRICT, "d")]) | st.sampled_from(PLACES)
+    )
     begin = draw(st.integers(0, END))
     return Change(
         kind="well",
         rule="high",
-        param=draw(st.sampled_from(sorted(DECLARED))),
+        param=draw(st.sampled_from(["high", "high", "high", "hold_s"])),
         value=draw(st.sampled_from([3.0, 4.0, 5.0, 6.0, 7.0])),
         scope=scope,
         target=target,
@@ -150,3 +153,27 @@ def test_a_moment_asked_for_all_has_no_edges_and_does_not_move_with_time() -> No
             engine.tune(now)
             assert numbers(engine)[0] == [high] * len(ENTRIES)
         assert engine.edges == []
+
+
+def test_of_two_for_the_same_target_the_one_that_began_last_wins_and_of_two_that_began_together_the_newest() -> (
+    None
+):
+    first = Change(
+        number=1,
+        kind="well",
+        rule="high",
+        param="high",
+        value=5.0,
+        scope=Scope.KIND,
+        target="well",
+        effective_us=5,
+        author="王工",
+    )
+    earlier = replace(first, number=2, value=6.0, effective_us=4)
+    together = replace(first, number=3, value=7.0)
+
+    def wins(*changes: Change) -> float:
+        return History(changes).holding("well", "high", "high", 9)[-1].value
+
+    assert wins(first, earlier) == 5.0
+    assert wins(first, earlier, together) == 7.0
