@@ -25,6 +25,7 @@ from devices.registry import Device, Gateway, Site
 from devices.spec import Kind
 from ingest.timeseries.ports import History, Latest, TimeSeriesStore
 from processors.alerts.book import AlertBook
+from processors.alerts.verdicts import VerdictBook
 from processors.backtest.preview import Preview
 from processors.errors import ThresholdError
 from processors.presence import PresenceBook
@@ -52,6 +53,7 @@ def console_app(settings: Settings, database: Database) -> Starlette:
         acknowledger=book,
         thresholds=Thresholds(settings, database),
         gateways_view=Gateways(registry, view, FlashBook(database, Clock(settings.clock))),
+        verdicts=VerdictBook(database),
     )
 
 

@@ -35,6 +35,7 @@ from dashboards.console.ports import (
     ReadingsReader,
     RegistryView,
     Thresholds,
+    Verdicts,
 )
 from dashboards.console.security import Guard
 from dashboards.console.settings import ConsoleSettings
@@ -57,14 +58,15 @@ def create_app(
     acknowledger: Acknowledger | None = None,
     thresholds: Thresholds | None = None,
     gateways_view: GatewaysView | None = None,
+    verdicts: Verdicts | None = None,
 ) -> Starlette:
     """The console over these sources; `now` is UTC microseconds.
 
     Without `acknowledger` no alert can be acknowledged, without `thresholds` no rule be looked at or changed, without
-    `gateways_view` no gateway be looked at.
+    `gateways_view` no gateway be looked at, without `verdicts` nobody can say whether an alert was true.
     """
     feed = Feed(readings, alerts, registry, health, settings, now)
-    console = Console(feed, settings, acknowledger, thresholds, gateways_view)
+    console = Console(feed, settings, acknowledger, thresholds, gateways_view, verdicts)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -81,6 +83,7 @@ def create_app(
             Route("/devices/{device}", device.device),
             Route("/alerts/{alert}", alert.alert),
             Route("/alerts/{alert}/acknowledge", alert.acknowledge, methods=["POST"]),
+            Route("/alerts/{alert}/verdict", alert.judge, methods=["POST"]),
             Route("/gateways", gateways.gateways),
             Route("/rules", rules.rules),
             Route("/rules", rules.change, methods=["POST"]),

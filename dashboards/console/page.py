@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from dashboards.console.feed import AlertsNow, Feed
 from dashboards.console.live import Hub
 from dashboards.console.params import bad
-from dashboards.console.ports import Acknowledger, GatewaysView, Thresholds
+from dashboards.console.ports import Acknowledger, GatewaysView, Thresholds, Verdicts
 from dashboards.console.settings import LANGUAGES, ConsoleSettings
 from dashboards.console.shown import Shown, reason, rule_title, sign
 from dashboards.console.text import Words
@@ -57,12 +57,14 @@ class Console:
         acknowledger: Acknowledger | None,
         thresholds: Thresholds | None = None,
         gateways: GatewaysView | None = None,
+        verdicts: Verdicts | None = None,
     ) -> None:
         self.feed = feed
         self.settings = settings
         self.acknowledger = acknowledger
         self.thresholds = thresholds
         self.gateways = gateways
+        self.verdicts = verdicts
         self.zone = ZoneInfo(settings.time_zone)
         self.shown = {language: Shown(Words(language), self.zone) for language in LANGUAGES}
         self._templates = jinja2.Environment(

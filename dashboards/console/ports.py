@@ -15,6 +15,7 @@ from devices.fleet import Fleet
 from devices.spec import Kind
 from ingest.timeseries.ports import History, Latest
 from processors.alerts.alert import Alert, Change
+from processors.alerts.verdicts import Verdict
 from processors.backtest.preview import Preview
 from processors.thresholds.change import Change as Threshold
 
@@ -52,6 +53,18 @@ class Acknowledger(Protocol):
 
     def acknowledge(self, alert: str, person: str, at_us: int) -> Alert:
         """Record that `person` has seen `alert`; repeating it changes nothing; UndercityError when refused."""
+        ...
+
+
+class Verdicts(Protocol):
+    """Where it is written down whether an alert was true; `processors.alerts.verdicts.VerdictBook` is one."""
+
+    def of(self, alert: str) -> Sequence[Verdict]:
+        """The verdicts on one alert, oldest first."""
+        ...
+
+    def add(self, verdict: Verdict) -> None:
+        """Write `verdict` down; UndercityError when refused."""
         ...
 
 

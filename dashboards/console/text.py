@@ -239,6 +239,11 @@ TEXTS: Final[Mapping[str, Text]] = {
     "acknowledged_by": Text("{by} 于 {at} 确认", "acknowledged by {by} at {at}"),
     "acknowledgement": Text("确认", "Acknowledgement"),
     "acknowledge": Text("确认告警", "Acknowledge"),
+    "verdict": Text("现场核实", "What was found on the spot"),
+    "verdict_true": Text("属实", "true alarm"),
+    "verdict_false": Text("误报", "false alarm"),
+    "verdict_note": Text("现场情况", "What was found"),
+    "verdict_none": Text("还没有人核实。", "Nobody has said yet whether it was true."),
     "your_name": Text("姓名或工号", "Your name or staff number"),
     # words of the pipeline
     "severity_high": Text("高", "high"),

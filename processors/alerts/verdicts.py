@@ -1,7 +1,7 @@
 """What crews found when they went there: whether an alert was true.
 
-From: people, on the command line. To: the backtest, which counts how many of a rule's alerts were true. A later verdict
-on an alert stands beside the earlier ones; the newest counts.
+From: people, on the command line and in the console. To: the backtest, which counts how many of a rule's alerts were
+true. A later verdict on an alert stands beside the earlier ones; the newest counts.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from ingest.errors import StoreUnavailable
 from ingest.timeseries.ports import History, Latest
 from processors.alerts.alert import Alert, Change
 from processors.alerts.states import AlertState, Step, rank
+from processors.alerts.verdicts import Verdict
 from processors.errors import AlertError
 from processors.findings import Evidence, finding_id, iso
 
@@ -355,13 +356,27 @@ class FakeGateways:
         return self.cut
 
 
+class FakeVerdicts:
+    """What was said of alerts, in memory."""
+
+    def __init__(self) -> None:
+        self.said: list[Verdict] = []
+
+    def of(self, alert: str) -> Sequence[Verdict]:
+        return [one for one in self.said if one.alert == alert]
+
+    def add(self, verdict: Verdict) -> None:
+        self.said.append(verdict)
+
+
 def console_app(
     city: FakeCity,
     settings: ConsoleSettings,
     gateways: FakeGateways | None = None,
     thresholds: Thresholds | None = None,
+    verdicts: FakeVerdicts | None = None,
 ) -> Starlette:
-    """The console over `city`; its pages of gateways and rules only where there are such."""
+    """The console over `city`; its pages of gateways and rules, and verdicts, only where there are such."""
     book = city.book()
     return create_app(
         city,
@@ -373,6 +388,7 @@ def console_app(
         acknowledger=book,
         thresholds=thresholds,
         gateways_view=gateways,
+        verdicts=verdicts,
     )
 
 

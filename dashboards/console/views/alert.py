@@ -1,21 +1,24 @@
-"""One alert's page: why, where, since when, the evidence and its chart; and its acknowledgement."""
+"""One alert's page: why, where, since when, the evidence and its chart; its acknowledgement; whether it was true."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dashboards.console.forms import name_of, posted
-from dashboards.console.page import console_of, page, shown_of
+from dashboards.console.forms import name_of, posted, unfit
+from dashboards.console.page import Console, console_of, page, shown_of
 from dashboards.console.params import Query
 from dashboards.console.shown import DASH, Shown, find_rule, measured
 from dashboards.console.text import both
 from dashboards.errors import BadRequest
-from devices.spec import Kind
+from devices.spec import Kind, Text
 from processors.alerts.alert import Alert, Change
 from processors.alerts.states import UNSEEN
+from processors.alerts.verdicts import Verdict
 from processors.errors import AlertError
 from processors.evidence.chart import draw
+
+_NOTE_MAX = 200
 
 
 async def alert(request: Request) -> Response:
@@ -39,6 +42,8 @@ async def alert(request: Request) -> Response:
         chart=_chart(found, kind),
         why=found.evidence.why.get(shown.words.language, ""),
         drawing=_drawing(found, kind, shown),
+        verdicts=await _verdicts(console, found),
+        note_max=_NOTE_MAX,
         can_acknowledge=console.acknowledger is not None and found.state in UNSEEN,
     )
 
@@ -55,6 +60,34 @@ async def acknowledge(request: Request) -> Response:
     except AlertError as error:
         raise BadRequest(both("error_refused", why=str(error)), 409) from error
     return RedirectResponse(f"/alerts/{found.id}", 303)
+
+
+async def judge(request: Request) -> Response:
+    """POST /alerts/{alert}/verdict with form fields `verdict` (true or false), `by` and `note`: what a crew found."""
+    console = console_of(request)
+    if console.verdicts is None:
+        raise BadRequest(both("error_path", path=request.url.path[:100]), 404)
+    fields = await posted(request)
+    by, said = name_of(fields), fields.get("verdict", "")
+    if said not in {"true", "false"}:
+        raise unfit("verdict", Text(" true 或 false", "true or false"), said)
+    note = fields.get("note", "")
+    if len(note) > _NOTE_MAX or not note.isprintable():
+        raise unfit("verdict_note", Text(f"至多 {_NOTE_MAX} 个字符", f"at most {_NOTE_MAX} characters"), note)
+    found = await _known(request)
+    try:
+        verdict = Verdict(found.id, said == "true", by, console.feed.now(), note)
+        await console.feed.call(console.verdicts.add, verdict)
+    except AlertError as error:
+        raise BadRequest(both("error_refused", why=str(error)), 409) from error
+    return RedirectResponse(f"/alerts/{found.id}", 303)
+
+
+async def _verdicts(console: Console, found: Alert) -> list[Verdict] | None:
+    """Newest first; None where nobody can say one."""
+    if console.verdicts is None:
+        return None
+    return list(reversed(await console.feed.call(console.verdicts.of, found.id)))
 
 
 async def _known(request: Request) -> Alert:
