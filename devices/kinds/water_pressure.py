@@ -113,11 +113,12 @@ KIND: Final = Kind(
         ),
         Use(
             rule="stuck",
-            detector="flatline",
+            detector="rest_stuck",
             quantity=PRESSURE,
             params={"hold_s": 3600.0, "tolerance": 0.05},
             severity=Severity.LOW,
             title=Text("压力读数不变", "Pressure reading is stuck"),
+            version=2,
         ),
         Use(
             rule="surge",

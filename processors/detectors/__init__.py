@@ -62,7 +62,8 @@ class Hits:
     `observed`, `expected`, `limit`: (m,) in the quantity's unit, NaN where they mean nothing.
     `start_us`: (m,) begin of the window looked at. `extra`: further numbers for the sentence and the evidence, by the
     name the sentence uses, (m,) each. `place`: for a group of devices, m lists of device rows, most concerned first;
-    `radius_m`: (m,) metres around the first, NaN where unknown.
+    `radius_m`: (m,) metres around the first, NaN where unknown. `because`: a sentence for these alone, where the
+    detector's own would not be true of them yet.
     """
 
     phase: Phase
@@ -76,6 +77,7 @@ class Hits:
     extra: Mapping[str, Float64] = field(default_factory=dict)
     place: Sequence[Int64] = ()
     radius_m: Float64 | None = None
+    because: Text | None = None
 
 
 class Window(NamedTuple):

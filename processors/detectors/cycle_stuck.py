@@ -44,6 +44,11 @@ class CycleStuck(Standing):
         "{what}自{since}起停在{observed}不变，已{lasted}；平时约每{usual_min:.0f}分钟变化一次",
         "{what} has stood at {observed} since {since}, for {lasted}; it usually changes every {usual_min:.0f} minutes",
     )
+    LEARNING: ClassVar[Text] = Text(
+        "{what}自{since}起停在{observed}不变，已{lasted}；该仪表多久变化一次尚在学习，暂按设定的{longest_min:.0f}分钟判断",
+        "{what} has stood at {observed} since {since}, for {lasted}; how often it changes is still being learned, "
+        "until then {longest_min:.0f} minutes are the limit set",
+    )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Standing.COLUMNS,
         "usual_us": ("float64", 0.0),
@@ -90,13 +95,19 @@ class CycleStuck(Standing):
         self.usual_us[who] = np.maximum(self.usual_us[who], lasted_us[soon] / 2)
 
     def told(self, phase: Phase, row: Int64, step: Step, expected: Float64 | float) -> list[Hits]:
-        """Statements about `row` (m,) of the step, with the usual run in minutes."""
+        """Statements about `row` (m,) of the step, with the usual run in minutes once it is known."""
         device = rows_of(step.device)[row]
-        found = super().told(phase, row, step, expected)
-        usual = np.where(self.runs[device] > 0, self.usual_us[device] / _MINUTE, nan)
-        for one in found:
-            one.extra = {"usual_min": usual}
-        return found
+        known = self.runs[device] >= self.params.of("learn", device)
+        which, some = known.nonzero()[0], (~known).nonzero()[0]
+        expected = np.broadcast_to(np.asarray(expected), row.shape)
+        sure = super().told(phase, row[which], step, expected[which])
+        for one in sure:
+            one.extra = {"usual_min": self.usual_us[device[which]] / _MINUTE}
+        learning = super().told(phase, row[some], step, expected[some])
+        for one in learning:
+            one.extra = {"longest_min": self.params.us("hold_s", device[some]) / _MINUTE * np.ones(len(some))}
+            one.because = self.LEARNING
+        return sure + learning
 
 
 DETECTOR: Final[type[Detector]] = CycleStuck

@@ -86,7 +86,7 @@ class Slug(Condition):
         "level": ("float64", 1.0),
         "spread": ("float64", 0.02),
         "value": ("float64", -_BIG),
-        "held": ("float64", 1.0),
+        "held": ("float32", 1.0),
         "last": ("float64", 1.0),
         "older": ("float64", 1.0),
         "flow_ratio": ("float64", 1.0),
@@ -106,7 +106,7 @@ class Slug(Condition):
     level: Float64
     spread: Float64
     value: Float64
-    held: Float64
+    held: NDArray[np.float32]
     last: Float64
     older: Float64
     flow_ratio: Float64
@@ -125,7 +125,7 @@ class Slug(Condition):
 
     def width(self, name: str) -> tuple[int, ...]:
         """Day shapes and levels are kept for the value and the flow."""
-        return (2,) if name in {"level", "held"} else day_shape.width(name, 2)
+        return {"level": (2,), "held": (3,)}.get(name) or day_shape.width(name, 2)
 
     def usable(self, step: Step) -> Bool:
         """(n,) rows with a value or a flow."""
@@ -174,15 +174,20 @@ class Slug(Condition):
         flowing = (since_flow >= 0) & (since_flow <= _FLOW_LASTS_US)
         flow = np.where(flowing, self.flow_ratio[device], 1.0)
         passed = np.clip(time_us - self.seen_us[device], 0, _HOUR_US)
-        # A repeated value was measured when it first came: what was usual then counts.
+        # A repeated value was measured when it first came: what was usual then counts. But the shape blurs an
+        # instrument's step over half an hour: what the value is while it stands, least, is what is beyond the usual.
         again = value == self.value[device]
-        ratio = np.where(again, self.held[device, 0], ratio)
-        flow = np.where(again, self.held[device, 1], flow)
-        self.value[device], self.held[device, 0], self.held[device, 1] = value, ratio, flow
+        held = self.held[device].astype(np.float64)
+        least = np.where(again, np.minimum(held[:, 2], ratio), ratio)
+        ratio = np.where(again, held[:, 0], ratio)
+        flow = np.where(again, held[:, 1], flow)
+        self.value[device] = value
+        self.held[device] = np.stack([ratio, flow, least], axis=1)
         level = self.level[device]
         thick, load = ratio / level[:, 0], ratio * flow / level[:, 1]
         # Above the last days and above the weeks before: a fouled analyser that was cleaned is no slug.
         most = np.minimum(np.minimum(thick, ratio), np.minimum(load, ratio * flow))
+        most *= least / np.where(ratio > 0, ratio, 1.0)
         times = np.where(known, most, 1.0)
         last, older = self.last[device], self.older[device]
         middle = np.maximum(np.minimum(last, times), np.minimum(np.maximum(last, times), older))

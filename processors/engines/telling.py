@@ -108,7 +108,7 @@ def _finding(
             quality=Quality(quality).name.lower(),
             window=(iso(int(hits.start_us[i])), iso(at)),
             params=_params(rule, device),
-            why=sentence(use.because or rule.detector.BECAUSE, facts),
+            why=sentence(use.because or hits.because or rule.detector.BECAUSE, facts),
             numbers={key: round(value, 6) for key, value in extra.items() if isfinite(value)},
             place=place,
             radius_m=_number(float(hits.radius_m[i])) if hits.radius_m is not None else None,

@@ -17,6 +17,7 @@ RULES = {
     "cusum": {"slack": 1, "limit": 6, "learn": 2, "forget_s": 600, "clear_s": 30, "accept_s": 600},
     "step": {"change": 3, "window_s": 120, "hold_s": 60, "clear_s": 60, "accept_s": 600},
     "flatline": {"hold_s": 120, "tolerance": 1},
+    "rest_stuck": {"hold_s": 120, "tolerance": 1},
     "rate": {"per_s": 0.1, "clear_s": 60},
     "silence": {"periods": 2, "min_s": 90},
     "burst": {"change": 4, "least": 2, "learn_s": 600, "window_s": 300, "clear_s": 60, "accept_s": 600},

@@ -116,6 +116,15 @@ def test_before_a_week_is_learned_the_absolute_limit_holds():
     assert feed(made("slug"), cod, flow) == []
 
 
+def test_a_morning_rise_measured_at_the_border_of_two_half_hours_is_no_slug():
+    course = np.repeat(
+        [26.0, 21, 16, 17, 41, 50, 40, 32, 29, 30, 31, 29], 8
+    )  # a new value every two hours, 9:00 too
+    chance = np.random.default_rng(4)
+    nh3n = np.concatenate([np.roll(course, 4) * chance.normal(1, 0.01) for _ in range(30)])
+    assert raised(feed(made("slug"), nh3n, np.full(len(nh3n), 500.0))) == []
+
+
 # dilution
 
 
@@ -211,6 +220,20 @@ def test_one_measurement_equal_to_the_one_before_is_not_stuck():
 def test_before_the_cycle_is_learned_the_given_time_holds():
     stuck = made("cycle_stuck", hold_s=3600)
     assert raised(feed(stuck, np.full(10, 7.0))) == [4 / SLOTS]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_while_the_cycle_is_learned_nothing_usual_is_claimed(known):
+    detector = made("cycle_stuck", hold_s=3600)
+    if known:
+        feed(detector, minutes([float(i) for i in range(20)], 3))
+    quarters = [MONDAY_US + (1000 + i) * QUARTER_S * S for i in range(20)]
+    zero = np.zeros(1, np.uint8)
+    steps = [
+        Step(zero.astype(np.int32), np.array([at]), np.array([at]), np.array([99.0]), zero) for at in quarters
+    ]
+    (told,) = [hits for step in steps for hits in detector.step(step)]
+    assert (told.because is None, "usual_min" in told.extra) == (known, known)
 
 
 # state
