@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 import deploy.console_adapters
-from deploy.console_adapters import Thresholds
+from dashboards.console.serve import ConsoleServer
+from deploy.console_adapters import Thresholds, console_app
 from deploy.preview import previewed
 from deploy.wiring import open_database
+from devices.kinds import load as load_kinds
 from devices.registry import Device
 from ingest.journal import TICK, Delivery, Journal
 from processors.backtest.preview import Preview
@@ -107,3 +110,27 @@ def test_a_preview_beats_what_holds_for_the_same_target_and_yields_to_what_is_na
     thresholds.add(lower(100.0, scope=Scope.DEVICE, target="WP-2"))
     assert counted(thresholds.preview(lower(175.0, effective_us=later), 1.0)) == (1, 1, [])
     assert len(thresholds.changes()) == 2
+
+
+@pytest.mark.parametrize("kind", sorted(load_kinds()))
+def test_the_real_console_previews_and_changes_by_the_real_parts(
+    city: System, thresholds: Thresholds, kind: str
+) -> None:
+    database = open_database(city.settings)
+    server = ConsoleServer(console_app(city.settings, database), city.settings.console)
+    draft = {"kind": "water_pressure", "what": "pressure_low.low", "value": "165", "by": "Wang"}
+    with httpx.Client(base_url=server.url, headers={"origin": server.url}, follow_redirects=True) as client:
+        page = client.get("/rules", params={"kind": kind, "lang": "en"})
+        assert page.status_code == 200
+        assert all(use.title.en in page.text for use in load_kinds()[kind].detectors)
+        if kind == "water_pressure":
+            looked = client.post("/rules", data={**draft, "do": "preview", "days": "1"})
+            assert "0 alerts by the rule as it is, 1 with the change" in looked.text
+            assert thresholds.changes() == []
+            assert client.post("/rules", data={**draft, "do": "set"}).status_code == 200
+            assert [one.author for one in thresholds.changes()] == ["Wang"]
+            unknown = client.post("/rules", data={**draft, "scope": "device", "target": "WP-9", "do": "set"})
+            assert unknown.status_code == 409
+            assert client.post("/alerts/NOPE/verdict", data={"by": "Wang", "verdict": "true"}).status_code == 404
+    server.close()
+    database.dispose()
