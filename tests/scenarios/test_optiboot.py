@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -192,6 +193,49 @@ def test_a_plug_pulled_while_writing_is_reconnected_and_the_flash_completes(mega
 
     assert done.attempts == 2
     assert mega328p.flash()[: len(image.payload)] == image.payload
+
+
+class Noisy:
+    """Loses or spoils one byte in 3,000, both ways."""
+
+    def __init__(self, board: EmulatedAvr, seed: int) -> None:
+        self._board = board
+        self._chance = random.Random(seed)
+        self.spoilt = 0
+        self.control = board.control
+        self.power_cut = board.power_cut
+
+    def receive(self, data: bytes) -> bytes:
+        return self._pass(self._board.receive(self._pass(data)))
+
+    def elapse(self, seconds: float) -> bytes:
+        return self._pass(self._board.elapse(seconds))
+
+    def _pass(self, data: bytes) -> bytes:
+        kept = bytearray()
+        for byte in data:
+            if self._chance.random() > 1 / 3000:
+                kept.append(byte)
+                continue
+            self.spoilt += 1
+            if self._chance.random() < 0.5:
+                kept.append(byte ^ 1 << self._chance.randrange(8))
+        return bytes(kept)
+
+
+def test_a_noisy_line_ends_in_the_right_flash_or_in_an_error(mega328p: EmulatedAvr) -> None:
+    # An application that says nothing: so the same bytes are spoilt every time.
+    image = image_of(b"\xff\xcf" + random.Random(0).randbytes(700))
+    for seed in (0, 5, 7):  # each spoils at least one byte of a flash
+        noisy = Noisy(mega328p, seed)
+        with serve_rfc2217(noisy) as served:
+            try:
+                flashed(served.url, MEGA328P, image)
+            except FirmwareError:
+                pass
+            else:
+                assert mega328p.flash()[: len(image.payload)] == image.payload
+        assert noisy.spoilt
 
 
 def test_it_leaves_by_its_watchdog_after_a_second_and_is_entered_again(mega328p: EmulatedAvr) -> None:
