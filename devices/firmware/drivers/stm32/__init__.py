@@ -27,6 +27,7 @@ def connect(url: str, *, baud: int, options: Mapping[str, str]) -> Stm32:
 
 BOOTLOADER: Final = BootLoader(
     name="stm32",
+    families=("stm32",),
     title=Text("STM32 片内 ROM 引导程序（USART，AN3155）", "STM32 bootloader in ROM (USART, AN3155)"),
     traits=Traits(
         # Lines from before 2015 are specified up to 115200 only.
