@@ -106,12 +106,8 @@ def csr(
         write_secret(out / f"{gateway}.key", key)
     file = out / f"{gateway}.csr"
     file.write_text(request_pem(request), encoding="ascii")
-    where = (
-        f"the gateway at {port}; do not restart it before it has its certificate"
-        if port
-        else f"{out / gateway}.key"
-    )
-    print(f"{file}: for the authority to sign; the key is in {where}")
+    where = f"in the gateway at {port}" if port else f"in {out / gateway}.key"
+    print(f"{file}: for the authority to sign; the key is {where}")
 
 
 def revoke(

@@ -90,7 +90,10 @@ def provision(  # noqa: PLR0917  options of a command
     replace: Annotated[bool, typer.Option("--replace", help="It may be another gateway so far.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Restart it once it has its configuration.")] = False,
     connect: Annotated[str, typer.Option("--connect", help="Patience until it is connected.")] = "120s",
-    wait: Annotated[str, typer.Option("--wait", help="Patience until its first valid reading.")] = "180s",
+    wait: Annotated[
+        str,
+        typer.Option("--wait", help="Patience until its first valid reading; else two periods and two minutes."),
+    ] = "",
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Do not wait for a reading; the record says so.")
     ] = False,
@@ -129,7 +132,8 @@ def provision(  # noqa: PLR0917  options of a command
         ca=_pem(broker_ca, "--broker-ca"),
     )
     children = [_child(one) for one in child or ()]
-    connect_s, wait_s = seconds(connect, "--connect"), 0.0 if no_wait else seconds(wait, "--wait")
+    connect_s = seconds(connect, "--connect")
+    wait_s = seconds(wait, "--wait") if wait else 2.0 * plain.period_s + 120.0
     secured = _secured(
         plain, user, password_file, generate, certificate, key, authority, passphrase_file, issue=issue, csr=csr
     )
@@ -146,7 +150,7 @@ def provision(  # noqa: PLR0917  options of a command
             children=children,
             restart=restart,
             connect_s=connect_s,
-            wait_s=wait_s,
+            wait_s=0.0 if no_wait else wait_s,
         )
         if generate is not None:
             plan = changed(

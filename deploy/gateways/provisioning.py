@@ -90,8 +90,8 @@ def run(plan: Plan, hello: Hello, client: Client, link: Link, city: City, told: 
             return None
         try:
             first = _first(plan, listener, client, city, since_us, told)
-        except UndercityError as error:
-            record(city.book, plan, hello, f"no valid reading: {error}")
+        except (UndercityError, KeyboardInterrupt) as error:
+            record(city.book, plan, hello, f"no valid reading: {_why(error)}")
             raise
     record(
         city.book, plan, hello, f"first reading: {first.device} at {beijing(first.time_us):%Y-%m-%d %H:%M:%S%z}"
@@ -107,8 +107,8 @@ def _commit(
 
     def committed() -> None:
         at.append(time.time_ns() // 1000)
-        plan.committed()
         register(city.registry, plan.configuration.gateway, plan.configuration.site, devices)
+        plan.committed()
 
     try:
         provision(
@@ -122,9 +122,9 @@ def _commit(
             restart=plan.restart,
             connect_s=plan.connect_s,
         )
-    except UndercityError as error:
+    except (UndercityError, OSError, KeyboardInterrupt) as error:
         if at:
-            record(city.book, plan, hello, f"configured, not connected: {error}")
+            record(city.book, plan, hello, f"configured, not connected: {_why(error)}")
         raise
     return at[0]
 
@@ -218,6 +218,10 @@ def record(book: FlashBook, plan: Plan, hello: Hello, how: str) -> None:
     )
     log.ended(Result.DONE, "provisioned; it was not flashed from here")
     book.provisioned(log.flash.id, gateway, how)
+
+
+def _why(error: BaseException) -> str:
+    return "the person did not wait" if isinstance(error, KeyboardInterrupt) else str(error)
 
 
 def _same(one: Flash, hello: Hello) -> bool:

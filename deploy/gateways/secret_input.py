@@ -50,13 +50,24 @@ def can_write(file: Path) -> None:
 
 def put_password(file: Path, user: str, password: str) -> None:
     """Put `user` into Mosquitto's password file in place of its line there, if any; all of the file or none of it."""
+    try:
+        _put(file, user, password_line(user, password))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ProvisionError(
+            f"{file}: {why}; the gateway has a new password that the broker does not know: mend that and provision it "
+            "again"
+        ) from None
+
+
+def _put(file: Path, user: str, line: str) -> None:
     old = file.read_text(encoding="utf-8") if file.exists() else ""
-    kept = [line for line in old.splitlines(keepends=True) if line.partition(":")[0] != user]
+    kept = [one for one in old.splitlines(keepends=True) if one.partition(":")[0] != user]
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as out:
-        out.write("".join([*kept, password_line(user, password)]))
-        if file.exists():
+        out.write("".join([*kept, line]))
+        if file.exists() and hasattr(os, "fchmod"):
             # The broker reads it as another user: who may read it stays as it was.
             kind = file.stat()
             os.fchmod(out.fileno(), kind.st_mode & 0o777)

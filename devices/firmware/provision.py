@@ -102,7 +102,9 @@ def provision(
     restart: bool = False,
     connect_s: float = CONNECT_S,
 ) -> Provisioned:
-    """Bring `configuration` onto the gateway that said `hello`, and see it connect. `committed`: called once it is.
+    """Bring `configuration` onto the gateway that said `hello`, and see it connect.
+
+    `committed`: called the moment the configuration is in force; the gateway may report before it was read back.
 
     Raises:
         ProvisionError: it refuses, holds something else, or does not come to the broker within `connect_s`.
@@ -115,8 +117,7 @@ def provision(
         )
     _set_time(client, hello, now_ms, told)
     told(Stage.COMMIT, configuration.gateway)
-    commit_id = client.configure(configuration)
-    committed()
+    commit_id = client.configure(configuration, stored=committed)
     if restart:
         told(Stage.RESTART, "")
         _restart(client, link, commit_id)

@@ -81,7 +81,9 @@ class Laptop:
             "--period",
             "1s",
         )
-        password = () if {"--generate", "--issue", "--csr"} & set(options) else ("--password-file", "-")
+        password = (
+            () if {"--generate", "--issue", "--csr", "--certificate"} & set(options) else ("--password-file", "-")
+        )
         return self.run("provision", url, "--gateway", "GW-1", *where, *password, *options, words=words)
 
     @property
@@ -258,3 +260,38 @@ def test_a_gateway_with_a_certificate_of_ours_reports_over_tls(tmp_path: Path, w
     assert "first reading: WP-1" in done.stdout
     assert "client key:           set" in held.stdout
     assert "PRIVATE" not in done.stdout + done.stderr + held.stdout
+
+
+def signed_by_the_city(city: Path, request: Path) -> Path:
+    """What the city's own authority makes of a request: a certificate beside it."""
+    made = request.with_suffix(".crt")
+    words = ["-CA", str(city / "ca.crt"), "-CAkey", str(city / "ca.key"), "-CAcreateserial", "-days", "2"]
+    command = ["openssl", "x509", "-req", "-in", str(request), *words, "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    return made
+
+
+def test_a_gateway_with_its_own_key_and_a_certificate_of_the_city_reports_over_tls(tmp_path: Path) -> None:
+    city = make_authority(tmp_path / "certs")
+    plain = Laptop(tmp_path, 1883)
+    assert plain.run("ca", "csr", "undercity-ingest").returncode == 0
+    ingest = signed_by_the_city(city, tmp_path / "undercity-ingest.csr")
+    extra = [
+        f"cafile {city / 'ca.crt'}",
+        f"certfile {city / 'server.crt'}",
+        f"keyfile {city / 'server.key'}",
+        "require_certificate true",
+        "use_identity_as_username true",
+        f"acl_file {CONFIGURATION / 'acl'}",
+    ]
+    with running_mosquitto(tmp_path / "broker", extra=extra) as broker, simulated(tmp_path) as url:
+        assert plain.run("ca", "csr", "GW-1", "--port", url).returncode == 0
+        theirs = signed_by_the_city(city, tmp_path / "GW-1.csr")
+        own = f'tls_ca = "{city / "ca.crt"}"\ntls_cert = "{ingest}"\ntls_key = "{ingest.with_suffix(".key")}"\n'
+        laptop = Laptop(tmp_path, broker.port, more=own)
+        options = ("--tls", "--certificate", str(theirs), "--broker-ca", str(city / "ca.crt"))
+        done = laptop.provision(url, *CHILD, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "first reading: WP-1" in done.stdout
+    assert not (tmp_path / "GW-1.key").exists()
+    assert (tmp_path / "undercity-ingest.key").stat().st_mode & 0o777 == 0o600

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from devices.errors import ExchangeError, LinkError, ProvisionError
 from devices.firmware.application.client import Client, RefusalError
 from devices.firmware.application.configuration import RULES, Child, Configuration, Field
+from devices.firmware.application.frames import Frame
 from devices.firmware.application.messages import Capability, Connection, Refused, Request, Tag, Trouble, pack
 from devices.simulator.boards.application import GatewayApplication
 from devices.simulator.boards.gateway import Identity
@@ -234,6 +235,8 @@ def test_a_signing_request_asked_for_twice_is_the_same_and_its_key_is_used_with_
     board = GatewayApplication(make_request=make)
     client = Client(SerialLine(board))
     assert client.signing_request("GW-2") == client.signing_request("GW-2") == b"request of GW-2"
+    board.power_cut()
+    assert client.signing_request("GW-2") == b"request of GW-2"
     assert made == ["GW-2"]
     client.configure(Configuration(gateway="GW-2", district="d", host="h", certificate=PEM))
     assert board.fields[Field.KEY].startswith(b"-----BEGIN PRIVATE KEY")
@@ -262,3 +265,39 @@ def test_any_fields_are_a_configuration_or_a_provision_error(fields: dict[int, b
         return
     assert all(fields[tag] for tag, rule in RULES.items() if rule.must)
     assert configuration.gateway == fields[Field.GATEWAY].decode()
+
+
+def test_a_certificate_without_any_key_is_not_taken() -> None:
+    board = configured(GatewayApplication())
+    with pytest.raises(ProvisionError, match="COMMIT refused: client key: a field that must be set is not"):
+        Client(SerialLine(board)).configure(replace(OLD, certificate=PEM))
+    assert held(board) == OLD.fields()
+
+
+class Liar(GatewayApplication):
+    """Answers every request in time, with bodies that somebody made up."""
+
+    bodies: list[bytes]
+
+    def _answered(self, asked: Frame) -> Frame:
+        kind = asked.type | (0x80 if len(self.bodies) % 3 else 0xC0)
+        return Frame(kind, asked.sequence, self.bodies.pop() if self.bodies else b"")
+
+
+BODIES = st.one_of(
+    st.binary(max_size=60),
+    st.lists(st.tuples(st.sampled_from([*Tag, *Field]), st.binary(max_size=9)), max_size=8).map(pack),
+)
+
+
+@given(st.lists(BODIES, max_size=30))
+@settings(deadline=None)
+def test_whatever_a_gateway_answers_is_understood_or_one_of_our_errors(bodies: list[bytes]) -> None:
+    board = Liar()
+    board.bodies = bodies
+    client = Client(SerialLine(board))
+    for ask in (client.hello, client.status, client.read_back, lambda: client.configure(OLD)):
+        try:
+            ask()
+        except (ExchangeError, ProvisionError) as error:
+            assert str(error).isprintable()  # noqa: PT017  both ways are right

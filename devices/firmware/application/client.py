@@ -128,8 +128,10 @@ class Client:
         _, being, _ = self.fields()
         return {tag: b"\1" if tag in SECRETS else self.field(tag) for tag in sorted(being)}
 
-    def configure(self, configuration: Configuration, commit_id: bytes = b"") -> bytes:
-        """Put `configuration` in force, whole, and read it back; the commit's id.
+    def configure(
+        self, configuration: Configuration, commit_id: bytes = b"", stored: Callable[[], None] = lambda: None
+    ) -> bytes:
+        """Put `configuration` in force, whole, and read it back; the commit's id. `stored`: called once it is in force.
 
         Raises, besides the conversation's errors:
             ProvisionError: the gateway refused a field, or afterwards holds something else. The configuration before is
@@ -145,6 +147,7 @@ class Client:
                     self.stage(tag, value)
                 body = [(Tag.STAGED_CRC, staged_crc(staged).to_bytes(4, "big")), (Tag.COMMIT_ID, commit_id)]
                 self.ask(Request.COMMIT, pack(body))
+                stored()
                 break
             except RefusalError as error:
                 if error.code not in (Refused.GAP, Refused.STAGED_DIFFERS):
@@ -269,7 +272,7 @@ class Client:
             if tag in SECRETS:
                 # With a certificate and no key it takes the key of its own request.
                 own_key = tag == Field.KEY and bool(staged.get(Field.CERTIFICATE))
-                expected = b"\1" if value or (own_key and found) else b""
+                expected = b"\1" if value or own_key else b""
             if found != expected:
                 raise ProvisionError(
                     f"{configuration.gateway}: {RULES[tag].title.en}: expected {told(tag, expected)!a:.80}, the "

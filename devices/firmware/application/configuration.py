@@ -91,8 +91,8 @@ class Configuration:
     tls: bool = True
     user: str = ""
     password: str = field(default="", repr=False)
-    ca: str = ""
-    certificate: str = ""
+    ca: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
     site: str = ""
     zone: str = "Asia/Shanghai"

@@ -141,8 +141,6 @@ class GatewayApplication:
         self._epoch_ms: int | None = None
         self._restart_at: float | None = None
         self._into_loader = False
-        self._pending_key = b""
-        self._pending_csr: tuple[str, bytes] = ("", b"")
         self._log = b""
         self._reporting: Reporting | None = None
         self._told: tuple[Connection, Trouble] | None = None
@@ -276,10 +274,10 @@ class GatewayApplication:
         if staged_crc(self._staged) != _number(asked, Tag.STAGED_CRC, 4):
             raise _NoError(Refused.STAGED_DIFFERS)
         fields: Values = dict((*self.fields.items(), *self._staged.items()))
+        if self._staged.get(Field.CERTIFICATE) and not self._staged.get(Field.KEY):
+            fields[Field.KEY] = unpack(self.slots.pending).get(Field.KEY, b"")
         fields = {tag: value for tag, value in fields.items() if value}
         self._check(fields)
-        if self._pending_key and Field.CERTIFICATE in self._staged and not self._staged.get(Field.KEY):
-            fields[Field.KEY] = self._pending_key
         self.slots.write(commit_id + pack(sorted(fields.items())))
         self._staged = {}
         self._say("configuration stored")
@@ -294,6 +292,8 @@ class GatewayApplication:
                 check(tag, fields.get(tag, b""), "")
             except ProvisionError:
                 raise _NoError(Refused.BAD_VALUE, tag) from None
+        if fields.get(Field.CERTIFICATE) and not fields.get(Field.KEY):
+            raise _NoError(Refused.MISSING, Field.KEY)
         if fields.get(Field.TLS) == b"\1" and Capability.TLS not in self.identity.capabilities:
             raise _NoError(Refused.BAD_VALUE, Field.TLS)
 
@@ -330,11 +330,13 @@ class GatewayApplication:
             check(Field.GATEWAY, name or b" ", "")
         except ProvisionError:
             raise _NoError(Refused.BAD_VALUE, Field.GATEWAY) from None
-        if self._pending_csr[0] != name.decode():
+        pending = unpack(self.slots.pending)
+        if pending.get(Field.GATEWAY) != name:
+            # Its certificate may take days to come: the key waits where a restart does not reach it.
             key, request = self._make_request(name.decode())
-            self._pending_key = key.encode()
-            self._pending_csr = (name.decode(), request)
-        return pack([(Tag.CSR_DER, self._pending_csr[1])])
+            pending = {Field.GATEWAY: name, Field.KEY: key.encode(), Tag.CSR_DER: request}
+            self.slots.keep_pending(pack(pending.items()))
+        return pack([(Tag.CSR_DER, pending[Tag.CSR_DER])])
 
     def _field(self, tag: int) -> Field:
         if tag not in self._known:

@@ -23,18 +23,20 @@ class PowerCutError(Exception):
 
 
 class Slots:
-    """Two flash pages. `tear_at`: the next write stops behind so many bytes, once: the power went.
+    """Two flash pages, and one for the key of a certificate that is still to come.
 
-    `file`: keeps the pages, so that a simulated board can be switched off; both in hex, a line each.
+    `tear_at`: the next write of a configuration stops behind so many bytes, once: the power went. `file`: keeps the
+    pages, so that a simulated board can be switched off; all in hex, a line each.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         self.pages = [b"", b""]
+        self.pending = b""
         self.tear_at: int | None = None
         self._file = file
         if file is not None and file.exists():
             lines = file.read_text(encoding="ascii").splitlines()
-            self.pages = [bytes.fromhex(line) for line in (*lines, "", "")[:2]]
+            *self.pages, self.pending = [bytes.fromhex(line) for line in (*lines, "", "", "")[:3]]
 
     def read(self) -> bytes:
         """The body in force; empty before the first."""
@@ -51,9 +53,18 @@ class Slots:
             self.pages[older] = torn
             raise PowerCutError
         self.pages[older] = record
+        self._save()
+
+    def keep_pending(self, body: bytes) -> None:
+        """Keep what belongs to a certificate that is still to come, in place of what was kept so."""
+        self.pending = body
+        self._save()
+
+    def _save(self) -> None:
         if self._file is not None:
-            self._file.touch(mode=0o600)  # it holds a password
-            self._file.write_text("".join(f"{page.hex()}\n" for page in self.pages), encoding="ascii")
+            self._file.touch(mode=0o600)  # it holds secrets
+            lines = [f"{page.hex()}\n" for page in (*self.pages, self.pending)]
+            self._file.write_text("".join(lines), encoding="ascii")
 
 
 def _parsed(page: bytes) -> tuple[int, bytes]:
