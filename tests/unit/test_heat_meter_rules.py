@@ -210,7 +210,7 @@ def test_a_clock_that_jumps_is_seen_on_simulated_weeks_as_well():
 @pytest.mark.parametrize("name", ["raised_return", "low_dt"])
 def test_exchanged_sensors_are_neither_a_warm_return_nor_learned_as_one(name):
     made = circuit(name)
-    well = [[45.0 + hour % 3, 70.0 + hour % 5, 400.0, 14.0] for hour in range(20 * 24)]
+    well = [[55.0 + hour % 3, 80.0 + hour % 5, 400.0, 14.0] for hour in range(20 * 24)]
     assert hours(made, well) == []
     assert hours(made, [[supply, back, *rest] for back, supply, *rest in well[:72]], from_h=480) == []
     assert hours(made, well[:72], from_h=552) == []
