@@ -18,10 +18,10 @@ import pytest
 from devices.errors import BootError, VerifyError
 from devices.firmware.driver import Driver, Proof, Step
 from devices.firmware.drivers import named
-from devices.firmware.flash import Known, flash
+from devices.firmware.flash import flash
 from devices.firmware.image import Image, Manifest
 from devices.firmware.link import Link
-from tests.support.flashing import Kept, image
+from tests.support.flashing import KNOWN, Kept, image
 
 QEMU = shutil.which("qemu-system-arm")
 UBOOT = Path("/usr/lib/u-boot/qemu_arm/u-boot.bin")
@@ -138,12 +138,11 @@ def runs(link: Link | None) -> None:
 
 def test_an_image_is_stored_proven_by_uboots_crc_and_runs(board: Emulated) -> None:
     kept = Kept()
-    known = Known(board="GW-10", revision="B", source="test")
 
     def boot_check(_image: Image, link: Link | None) -> None:
         runs(link)
 
-    done = flash(application(), connect(board), known, told=kept.progress, record=kept, boot_check=boot_check)
+    done = flash(application(), connect(board), KNOWN, told=kept.progress, record=kept, boot_check=boot_check)
     assert done.proof is Proof.DEVICE_DIGEST
     assert done.attempts == 1
     assert done.board.loader.startswith("U-Boot 20")
@@ -165,7 +164,6 @@ def test_another_image_than_the_one_stored_has_another_crc(board: Emulated) -> N
 
 def test_a_board_that_loses_its_power_in_the_middle_is_written_anew(board: Emulated) -> None:
     kept = Kept()
-    known = Known(board="GW-10", revision="B", source="test")
     cuts = []
 
     def told(step: Step, done: int, whole: int) -> None:
@@ -177,7 +175,7 @@ def test_a_board_that_loses_its_power_in_the_middle_is_written_anew(board: Emula
     done = flash(
         image(8 * SIZE),
         connect(board, store="none", start="none"),
-        known,
+        KNOWN,
         told=told,
         record=kept,
         boot_check=lambda *_: None,

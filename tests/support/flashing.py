@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BOARD = "GW-10"
 REVISION = "B"
+KNOWN = Known(board=BOARD, revision=REVISION, source="test")
 
 
 def image(size: int, **manifest: object) -> Image:
@@ -78,7 +79,7 @@ def flashed(
     return flash(
         what,
         driver,
-        Known(board=BOARD, revision=REVISION, source="test"),
+        KNOWN,
         told=kept.progress,
         record=kept,
         boot_check=boot_check,

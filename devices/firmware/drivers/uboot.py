@@ -292,5 +292,6 @@ BOOTLOADER: Final = BootLoader(
         ),
     ),
     connect=connect,
+    families=("uboot",),
     options=OPTIONS,
 )
