@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from devices.errors import ExchangeError
-from devices.firmware.link import Link
+from devices.firmware.link import Line, Link
 
 _SEEN_MAX: Final = 8192
 _SHOWN_MAX: Final = 120
@@ -70,3 +70,55 @@ class Terminal:
         while len(self.seen) < len(text) and (left := deadline - self.link.now()) > 0:
             self.hear(self.link.read(len(text) - len(self.seen), left))
         return self.seen == text
+
+
+class Reheard:
+    """A `Link` on which `text` is heard again before what comes: it was read to see whether a command came back."""
+
+    def __init__(self, link: Link, text: str) -> None:
+        self.url = link.url
+        self.line = link.line
+        self._link = link
+        self._again = text.encode("latin-1")
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        """What is heard again, then what comes."""
+        if not self._again:
+            return self._link.read(size, timeout_s)
+        found, self._again = self._again[:size], self._again[size:]
+        return found
+
+    def write(self, data: bytes) -> None:
+        """Hand all of `data` to the line."""
+        self._link.write(data)
+
+    def discard(self) -> None:
+        """Forget what has arrived, and what was to be heard again."""
+        self._again = b""
+        self._link.discard()
+
+    def control(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
+        """Set control lines."""
+        self._link.control(dtr=dtr, rts=rts)
+
+    def set_line(self, line: Line) -> None:
+        """Go on at another speed or parity."""
+        self._link.set_line(line)
+        self.line = line
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        self._link.pause(seconds)
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return self._link.now()
+
+    def reopen(self) -> None:
+        """Close and open again, with nothing left over."""
+        self._again = b""
+        self._link.reopen()
+
+    def close(self) -> None:
+        """Let go of the line."""
+        self._link.close()

@@ -91,6 +91,29 @@ def test_an_image_in_memory_only_is_started_where_it_is() -> None:
     assert set(board.nor) == {0xFF}
 
 
+def test_what_the_application_says_at_once_is_not_lost() -> None:
+    class Speaking(UBootBoard):
+        def _go(self, words: list[str], memory: bytes) -> str:
+            return super()._go(words, memory) + "gateway 1.2.3 runs\r\n"
+
+    board = Speaking()
+    loader = driver(board, {"address": f"{RAM_BASE:x}", "store": "none", "start": "go"})
+    loader.identify()
+    loader.write(image(SIZE), lambda *_: None)
+    loader.boot(image(SIZE))
+    assert b"gateway 1.2.3 runs" in loader.link.read(200, 1)
+
+
+def test_the_countdown_after_a_reset_is_not_disturbed() -> None:
+    board = UBootBoard()
+    loader = driver(board, NOR)
+    loader.identify()
+    loader.write(image(SIZE), lambda *_: None)
+    loader.boot(image(SIZE))
+    loader.link.write(b"hello")
+    assert board.running == image(SIZE).payload
+
+
 def test_a_start_command_that_comes_back_is_no_boot() -> None:
     board = UBootBoard()
     plan = {"address": f"{RAM_BASE:x}", "store": "none", "start": "bootm"}

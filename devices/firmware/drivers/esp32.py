@@ -20,7 +20,7 @@ from devices.errors import BootError, ExchangeError, LinkError, PortError, Refus
 from devices.firmware import esptool
 from devices.firmware.driver import Board, BootLoader, Proof, Step, Told, Traits
 from devices.firmware.image import Image
-from devices.firmware.link import Line, SerialLink
+from devices.firmware.link import Line, Link, SerialLink
 from devices.firmware.options import Options
 from devices.spec import Text
 
@@ -66,6 +66,8 @@ class Plan:
 
 class Esp32:
     """One board behind `url`; the port is only held while esptool runs."""
+
+    link: Link | None = None
 
     def __init__(self, url: str, baud: int, plan: Plan) -> None:
         self.url = url

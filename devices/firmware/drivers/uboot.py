@@ -22,7 +22,7 @@ from devices.firmware.driver import Board, BootLoader, Proof, Step, Told, Traits
 from devices.firmware.image import Image
 from devices.firmware.link import Line, Link, SerialLink, reopen_within
 from devices.firmware.options import Options
-from devices.firmware.terminal import Terminal, shown
+from devices.firmware.terminal import Reheard, Terminal, shown
 from devices.spec import Text
 
 OPTIONS: Final = {
@@ -88,7 +88,7 @@ class UBoot:
     """One conversation at U-Boot's prompt."""
 
     def __init__(self, link: Link, plan: Plan) -> None:
-        self.link = link
+        self.link: Link = link
         self.plan = plan
         self._terminal = Terminal(link)
         self._loading = False  # a transfer was begun, and its end not seen
@@ -145,14 +145,18 @@ class UBoot:
         start = self.plan.start
         if start == "none":
             return None
-        name = start.removeprefix("run:")
-        command = {"reset": "reset", "run": f"run {name}"}.get(start.split(":")[0])
-        self._send_off(command or f"{start} 0x{self.plan.address:x}", 0.0, "")
-        if start != "reset" and self._terminal.find(self._prompt, _BACK_S):
+        if start == "reset":
+            self._restart()
+            return None
+        kind, _, name = start.partition(":")
+        self._send_off(f"run {name}" if kind == "run" else f"{kind} 0x{self.plan.address:x}", 0.0, "")
+        if self._terminal.find(self._prompt, _BACK_S):
             raise BootError(
                 f"{self.link.url}: expected {start} to start the image, U-Boot came back: "
                 f"{shown(self._terminal.seen)!r}; the image is written and does not run"
             )
+        # The application may have begun to speak.
+        self.link = Reheard(self.link, self._terminal.seen)
         return None
 
     def reconnect(self) -> None:
@@ -162,6 +166,12 @@ class UBoot:
     def close(self) -> None:
         """Let go of the line."""
         self.link.close()
+
+    def _restart(self) -> None:
+        """Reset, and keep silent while the countdown runs: any byte would stop it."""
+        self._send_off("reset", 0.0, "")
+        if counting := self._terminal.find(r"autoboot: +(\d+)", _COMMAND_S):
+            self.link.pause(int(counting[1]) + 1.0)
 
     def _storing(self, size: int) -> list[str]:
         plan = self.plan
