@@ -297,7 +297,7 @@ def test_unplugged_at_every_chunk_in_turn_it_is_flashed_or_refused_and_never_lef
             flashed(board, IMAGE, faults)
         except FirmwareError:
             # Cut before it was known which board it is, or when the image was proven and its start not seen.
-            assert at in boundaries[:6] + boundaries[-1:]
+            assert at in boundaries[:7] + boundaries[-1:]
             assert board.flash[: len(old)] == old or holds(board, IMAGE)
         else:
             assert holds(board, IMAGE)

@@ -75,9 +75,8 @@ class Stk500:
         self._signature = ""
         self._part: Part | None = None
         self._capacity = 0
-        self._compared = (
-            ""  # digest of the image whose pages, but for page 0, were read back since they were written
-        )
+        # Digest of the image whose pages, but for page 0, were read back since they were written.
+        self._compared = ""
 
     @property
     def link(self) -> Link:
@@ -88,9 +87,9 @@ class Stk500:
         """Reset the board into its bootloader and ask version and signature."""
         self._enter()
         major, minor = (
-            self._ask("GET_PARAMETER", _GET_PARAMETER + bytes([one]), 1)[0] for one in (_MAJOR, _MINOR)
+            self._ask_twice("version", _GET_PARAMETER + bytes([one]), 1)[0] for one in (_MAJOR, _MINOR)
         )
-        self._signature = self._ask_signature()
+        self._signature = self._ask_twice("signature", _READ_SIGN, 3).hex()
         self._part = PARTS.get(self._signature)
         if self._part is None:
             raise RefusedError(
@@ -186,17 +185,19 @@ class Stk500:
             return
         self._compared = ""
         self._enter()
-        found = self._ask_signature()
+        found = self._ask_twice("signature", _READ_SIGN, 3).hex()
         if found != self._signature:
             raise ExchangeError(
                 f"{self._link.url}: expected signature {self._signature}, got {found}; nothing is written"
             )
 
-    def _ask_signature(self) -> str:
-        first, second = (self._ask("READ_SIGN", _READ_SIGN, 3).hex() for _ in range(2))
+    def _ask_twice(self, name: str, command: bytes, size: int) -> bytes:
+        """What decides where may be written, which nothing on the wire protects."""
+        first, second = (self._ask(name, command, size) for _ in range(2))
         if first != second:
             raise ExchangeError(
-                f"{self._link.url}: signature {first}, asked again {second}; the line is not clean, nothing is believed"
+                f"{self._link.url}: {name} {first.hex()}, asked again {second.hex()}; the line is not clean, nothing "
+                "is believed"
             )
         return first
 
