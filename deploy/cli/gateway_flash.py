@@ -160,20 +160,14 @@ def _image(bundle: Path, keys: Path) -> Image:
 
 def _for_a_person(job: Job, book: FlashBook) -> None:
     from deploy.cli.progress import progress_bar  # noqa: PLC0415
-    from deploy.gateways.single import run  # noqa: PLC0415
-    from devices.firmware.driver import Step  # noqa: PLC0415
+    from deploy.gateways.single import run, told_by  # noqa: PLC0415
 
     manifest = job.image.manifest
     notes = " / ".join(note for note in manifest.notes if note)
     said = f"{manifest.board} {manifest.version}, {manifest.size} bytes, by {job.bootloader.name} at {job.port.device}"
     print(f"{said}{f': {notes}' if notes else ''}", file=sys.stderr)
     with progress_bar(job.port.device) as bar:
-
-        def told(step: Step, done: int, total: int) -> None:
-            at = [Step.IDENTIFY, Step.PREFLIGHT, Step.ERASE, Step.WRITE, Step.VERIFY, Step.BOOT].index(step)
-            bar(round(1000 * at + 1000 * done / max(total, 1)), 6000)
-
-        entry, flashed = run(job, book, told)
+        entry, flashed = run(job, book, told_by(bar))
     again = f", at attempt {flashed.attempts}" if flashed.attempts > 1 else ""
     print(
         f"{entry.board} {entry.revision} {entry.serial}".strip()

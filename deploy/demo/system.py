@@ -32,7 +32,7 @@ from devices.simulator.faults import Labelled, schedule
 from devices.simulator.wire import Voices, carried
 from ingest.journal import Journal
 
-_UP_S = 30.0
+_UP_S = 60.0
 _FOUNDING_S = 4.0  # longer than the processor takes to notice a new registry
 
 

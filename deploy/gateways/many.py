@@ -19,6 +19,7 @@ from typing import IO, Final
 
 import msgspec
 
+from deploy.gateways.single import SHARES
 from devices.errors import PortError, RefusedError
 from devices.firmware.driver import Step
 from devices.firmware.ports import Port, chosen, listed
@@ -183,17 +184,11 @@ def report(rows: Sequence[Row], form: str) -> str:
 
 
 def share(row: Row) -> float:
-    """How far a board is, 0 to 1, weighing writing and verifying alike."""
-    parts = {
-        Step.IDENTIFY: (0.0, 0.02),
-        Step.ERASE: (0.02, 0.1),
-        Step.WRITE: (0.1, 0.55),
-        Step.VERIFY: (0.55, 0.97),
-    }
+    """How far a board is, 0 to 1."""
     if row.result == "done":
         return 1.0
-    low, high = parts.get(Step(row.step), (0.97, 1.0)) if row.step in set(Step) else (0.0, 0.0)
-    return low + (high - low) * (row.done / row.total if row.total else 0.0)
+    begins, ends = SHARES[Step(row.step)] if row.step in set(Step) else (0.0, 0.0)
+    return begins + (ends - begins) * (row.done / row.total if row.total else 0.0)
 
 
 def _drain(pipe: IO[bytes], into: list[bytes]) -> None:

@@ -6,7 +6,7 @@ From: the command line, also as one of many processes (`many.py`). To: a result 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,15 @@ from devices.firmware.image import Image
 from devices.firmware.journal import Flash, FlashBook, FlashLog, Result
 from devices.firmware.ports import Port, explained
 
+# How far a flash is at the beginning and at the end of each step, 0 to 1.
+SHARES: Final = {
+    Step.IDENTIFY: (0.0, 0.02),
+    Step.PREFLIGHT: (0.02, 0.02),
+    Step.ERASE: (0.02, 0.1),
+    Step.WRITE: (0.1, 0.55),
+    Step.VERIFY: (0.55, 0.95),
+    Step.BOOT: (0.95, 1.0),
+}
 _BEFORE_WRITING: Final = {Step.IDENTIFY.value, Step.PREFLIGHT.value}
 
 
@@ -62,6 +71,16 @@ def run(job: Job, book: FlashBook, told: Told) -> tuple[Flash, Flashed]:
             raise
     log.done(flashed)
     return log.flash, flashed
+
+
+def told_by(bar: Callable[[int, int], None]) -> Told:
+    """Progress of all steps together for one bar, writing and verifying being most of it."""
+
+    def told(step: Step, done: int, total: int) -> None:
+        begins, ends = SHARES[step]
+        bar(round(1000 * (begins + (ends - begins) * done / max(total, 1))), 1000)
+
+    return told
 
 
 def bootloader_for(name: str, image: Image) -> BootLoader:
