@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,13 @@ def add(group: typer.Typer) -> None:
 
 
 def flash(  # noqa: PLR0917  options of a command
-    bundle: Annotated[Path, typer.Argument(help="Signed bundle, made by 'undercity gateway image sign'.")],
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            help="Signed bundle, made by 'undercity gateway image sign'; or a bare MCUboot image, with --board, "
+            "--revision and --option key=FILE."
+        ),
+    ],
     port: Annotated[
         str, typer.Argument(help="Serial port, as 'undercity gateway ports' shows it, or a URL.")
     ] = "",
@@ -73,16 +80,24 @@ def flash(  # noqa: PLR0917  options of a command
     from deploy.gateways.single import Job, bootloader_for, checked_options  # noqa: PLC0415
     from deploy.gateways.table import drawing  # noqa: PLC0415
     from devices.errors import PortError, RefusedError  # noqa: PLC0415
+    from devices.firmware.bundle import read_file  # noqa: PLC0415
+    from devices.firmware.drivers import named  # noqa: PLC0415
     from devices.firmware.flash import Known  # noqa: PLC0415
+    from devices.firmware.mcuboot import is_mcuboot  # noqa: PLC0415
     from devices.firmware.ports import chosen, listed  # noqa: PLC0415
 
     if attempts < 1:
         raise RefusedError(f"--attempts: expected at least 1, got {attempts}; nothing was sent")
     if everything and port:
         raise RefusedError(f"--all: expected no port beside it, got {port}; nothing was sent")
-    image = _image(bundle, keys)
-    loader = bootloader_for(bootloader, image)
+    content = read_file(bundle)
+    bare = is_mcuboot(content)  # it names no bootloader, and its key is an option of the one that writes it
+    loader = (
+        named(bootloader or "smp") if bare else bootloader_for(bootloader, image := _opened(content, bundle, keys))
+    )
     options = checked_options(loader, option or [])
+    if bare:
+        image = _bare(content, bundle, options, board, revision)
     book = flash_book(config)
     _offer(book)
     if everything:
@@ -148,14 +163,23 @@ def _finish(one: Flash) -> str:
     )
 
 
-def _image(bundle: Path, keys: Path) -> Image:
+def _opened(content: bytes, bundle: Path, keys: Path) -> Image:
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from devices.firmware.bundle import opened, read_file  # noqa: PLC0415
+    from devices.firmware.bundle import opened  # noqa: PLC0415
     from devices.firmware.keys import load_keyring  # noqa: PLC0415
 
     today = datetime.now(UTC).date().isoformat()
-    return opened(read_file(bundle), load_keyring(keys), name=bundle.name, today=today)
+    return opened(content, load_keyring(keys), name=bundle.name, today=today)
+
+
+def _bare(content: bytes, file: Path, options: Mapping[str, str], board: str, revision: str) -> Image:
+    """An MCUboot image without a bundle: the engineer says what it is for, and the record says that."""
+    from devices.firmware.mcuboot import image  # noqa: PLC0415
+    from devices.firmware.mcuboot_keys import read_public_key  # noqa: PLC0415
+
+    key = read_public_key(Path(options["key"])) if options.get("key") else None
+    return image(content, key, name=file.name, board=board, revisions=[revision] if revision else [])
 
 
 def _for_a_person(job: Job, book: FlashBook) -> None:

@@ -43,7 +43,7 @@ def keygen(
     """Make a signing key, protected by a passphrase, and trust it on this machine."""
     from devices.firmware.keys import generate, load_keyring, save_keyring  # noqa: PLC0415  quick help needs no layers
 
-    made = generate(keys, name, _passphrase(passphrase_file, f"new passphrase of {name}", twice=True))
+    made = generate(keys, name, asked_passphrase(passphrase_file, f"new passphrase of {name}", twice=True))
     save_keyring(keys, load_keyring(keys).with_key(made.public))
     print(f"{keys / (name + '.key')}: key {made.public.id}; keep it off the laptops that only flash")
     print(f"public key, for 'undercity gateway image trust {name}': {made.public.raw.hex()}")
@@ -76,6 +76,7 @@ def sign(  # noqa: PLR0917  options of a command
     from devices.firmware.bundle import read_file, sealed  # noqa: PLC0415
     from devices.firmware.image import Manifest  # noqa: PLC0415
     from devices.firmware.keys import unlock  # noqa: PLC0415
+    from devices.firmware.mcuboot import agrees, is_mcuboot, looked_into  # noqa: PLC0415
     from devices.spec import Text  # noqa: PLC0415
 
     try:
@@ -100,7 +101,9 @@ def sign(  # noqa: PLR0917  options of a command
     )
     if not content:
         raise ImageError(f"{payload}: expected an image, got an empty file; nothing was signed")
-    made = sealed(manifest, content, unlock(keys, key, _passphrase(passphrase_file, f"passphrase of {key}")))
+    if is_mcuboot(content):
+        agrees(manifest, looked_into(content, payload.name), payload.name)
+    made = sealed(manifest, content, unlock(keys, key, asked_passphrase(passphrase_file, f"passphrase of {key}")))
     out.write_bytes(made)
     print(f"{out}: {board} {', '.join(revision)} version {version}, {len(content)} bytes, signed with {key}")
 
@@ -209,9 +212,9 @@ def rotate(
         raise ImageError(
             f"--retires: expected a day such as 2027-03-31, got {retires!r:.40}; nothing was made"
         ) from None
-    first = _passphrase(passphrase_file, f"passphrase of {old}")
+    first = asked_passphrase(passphrase_file, f"passphrase of {old}")
     signer = unlock(keys, old, first)
-    second = first if passphrase_file else _passphrase(None, f"passphrase of {new}", twice=True)
+    second = first if passphrase_file else asked_passphrase(None, f"passphrase of {new}", twice=True)
     there = (keys / f"{new}.key").exists()
     successor = unlock(keys, new, second) if there else generate(keys, new, second)
     statement = rotation(signer, successor.public, retires)
@@ -244,7 +247,7 @@ def _today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def _passphrase(file: Path | None, prompt: str, *, twice: bool = False) -> str:
+def asked_passphrase(file: Path | None, prompt: str, *, twice: bool = False) -> str:
     """A passphrase out of a file, standard input or a person; never an argument, which a shell would remember."""
     from devices.errors import ImageError  # noqa: PLC0415
 

@@ -18,7 +18,7 @@ import hashlib
 import struct
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -158,9 +158,14 @@ def image(
 
 def inside(outer: Image, key: PublicKey | None) -> Header:
     """The MCUboot image inside a bundle, its own signature checked too; ImageError when both disagree."""
-    manifest = outer.manifest
-    name = f"image for {manifest.board} {manifest.version}"
+    name = f"image for {outer.manifest.board} {outer.manifest.version}"
     header = checked(outer.payload, key, name)
+    agrees(outer.manifest, header, name)
+    return header
+
+
+def agrees(manifest: Manifest, header: Header, name: str) -> None:
+    """ImageError unless manifest and image tell the same version and security counter."""
     if _parts(header.version) != _parts(manifest.version):
         _refuse(name, f"version {manifest.version} as its manifest says", header.version)
     if header.security_counter not in {-1, manifest.security_counter}:
@@ -169,13 +174,6 @@ def inside(outer: Image, key: PublicKey | None) -> Header:
             f"security counter {manifest.security_counter} as its manifest says",
             f"{header.security_counter}",
         )
-    return header
-
-
-def filled(manifest: Manifest, header: Header) -> Manifest:
-    """The manifest for a bundle around an image: version and counter are the image's own."""
-    counter = manifest.security_counter if header.security_counter < 0 else header.security_counter
-    return replace(manifest, version=header.version, security_counter=counter)
 
 
 def _parts(version: str) -> tuple[int, ...]:

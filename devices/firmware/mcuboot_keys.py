@@ -96,12 +96,12 @@ def private_key(pem: bytes, name: str, passphrase: str = "") -> PrivateKey:
 
 def read_public_key(path: Path) -> PublicKey:
     """A public key from a PEM file; ImageError when it cannot be read or is none."""
-    return public_key(_read(path), path.name)
+    return public_key(read_key_file(path), path.name)
 
 
-def read_private_key(path: Path, passphrase: str = "") -> PrivateKey:
-    """A private key from a PEM file; ImageError when it cannot be read or is none."""
-    return private_key(_read(path), path.name, passphrase)
+def encrypted(pem: bytes) -> bool:
+    """Whether a private key in PEM form has a passphrase."""
+    return b"ENCRYPTED" in pem
 
 
 def signed(
@@ -141,7 +141,8 @@ def _public(name: str, key: Any) -> PublicKey:
     return PublicKey(name, hashlib.sha256(key.get_public_bytes()).hexdigest()[:16], key)
 
 
-def _read(path: Path) -> bytes:
+def read_key_file(path: Path) -> bytes:
+    """A key file's bytes; ImageError when it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_FILE_MAX)

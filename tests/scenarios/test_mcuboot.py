@@ -60,7 +60,7 @@ def flashed(link: Link, what: Image, kept: Kept) -> Flashed:
         Known(board="GW-10", revision="B", source="test"),
         told=kept.progress,
         record=kept,
-        boot_check=lambda _: None,
+        boot_check=lambda *_: None,
     )
 
 

@@ -41,10 +41,9 @@ class Bench:
 
     def bundle(self, name: str = "app.ucb", payload: bytes = PAYLOAD, **values: object) -> str:
         """A signed bundle for an AVR board; its file name."""
-        facts = {"board": "GW-AVR", "revisions": ("r1",), "version": "1.2.3", "security_counter": 2, **values}
-        manifest = Manifest(
-            chip="avr:1e950f", boot=f"text:{BANNER[:17].decode()}", sha256="0" * 64, size=1, **facts
-        )
+        facts = {"board": "GW-AVR", "revisions": ("r1",), "version": "1.2.3", "security_counter": 2}
+        facts |= {"chip": "avr:1e950f", "boot": f"text:{BANNER[:17].decode()}", **values}
+        manifest = Manifest(sha256="0" * 64, size=1, **facts)
         (self.folder / name).write_bytes(sealed(manifest, payload, KEY))
         return name
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from devices.errors import ImageError
 from devices.firmware.image import Image, Manifest
-from devices.firmware.mcuboot import Header, checked, filled, image, inside, is_mcuboot, looked_into
+from devices.firmware.mcuboot import Header, checked, image, inside, is_mcuboot, looked_into
 from devices.firmware.mcuboot_keys import private_key, public_key, read_public_key, signed
 from tests.support.mcuboot import BODY, Kind, maker_key, mcuboot_image, public_pem
 
@@ -163,12 +163,6 @@ def test_a_bundle_that_tells_another_version_or_counter_than_its_payload_is_refu
         inside(_bundled(mcuboot_image(), version="1.2.4"), maker_key().public)
     with pytest.raises(ImageError, match="expected security counter 8 as its manifest says, got 7"):
         inside(_bundled(mcuboot_image(), counter=8), maker_key().public)
-
-
-def test_a_manifest_takes_version_and_counter_from_the_image() -> None:
-    before = _bundled(mcuboot_image(), version="0.0.0", counter=0).manifest
-    after = filled(before, looked_into(mcuboot_image(), "gw.bin"))
-    assert (after.version, after.security_counter) == ("1.2.3", 7)
 
 
 def test_room_that_the_linker_left_for_the_header_is_used() -> None:

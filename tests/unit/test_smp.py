@@ -143,7 +143,16 @@ def test_an_application_without_smp_is_left_to_the_boot_check() -> None:
         _flash(board)
     board = SmpBoard(OLD, Build(serves=False), recovery=True)
     assert _flash(board, content=_image(boot="hello")).proof is Proof.DEVICE_DIGEST
+    board.elapse(1.0)
+    board.elapse(1.0)
     assert board.running == NEW
+
+
+def test_a_start_proves_nothing_where_another_slot_has_a_newer_image() -> None:
+    board = SmpBoard(OLD, Build(serves=False), recovery=True)
+    board.slots[1][:] = mcuboot_image(version="2.0.0", counter=2)
+    with pytest.raises(VerifyError, match="neither bootloader nor application can show that it is complete"):
+        _flash(board, content=_image(boot="text:up"))
 
 
 def test_an_image_of_another_maker_never_reaches_the_board() -> None:

@@ -149,21 +149,18 @@ class SmpDriver:
     def boot(self, image: Image) -> Proof | None:
         """Restart into the image, see that it is the active one, confirm it.
 
-        From serial recovery it may be one that speaks no SMP: then MCUboot started it if the boot check that follows
-        sees it, and BootError if the image has none.
+        From serial recovery an image with a boot check of its own may speak no SMP, and what it prints is not read
+        here: if the check that follows sees it, then MCUboot checked it, unless another slot's image may have started.
         """
         header = self._checked(image)
+        if self._recovery and image.manifest.boot != "loader":
+            alone = _starts_alone(self._session.states(self._number), header)
+            self._session.reset()
+            return self._started if alone else None
         if not self._recovery and not _runs(self._session.states(self._number), header):
             self._mark_for_trial(header)
         self._session.reset()
         states = self._after_reset(header)
-        if states is None:
-            if self._recovery and image.manifest.boot != "loader":
-                return self._started
-            raise BootError(
-                f"{self._link.url}: expected it to answer within {self._start_s:g} s of its restart, nothing came: it "
-                "does not run, or has no SMP server; restart it with power off, then look again"
-            )
         if self._confirms and not _kept(states, header):
             self._confirm(header)
         return self._started
@@ -229,10 +226,15 @@ class SmpDriver:
                 ) from None
             # One that cannot say how it changes images may need no mark; which one runs is looked at after the reset.
 
-    def _after_reset(self, header: Header) -> Sequence[ImageState] | None:
-        """The images once ours is active; None when nothing answers. BootError when another stays active."""
+    def _after_reset(self, header: Header) -> Sequence[ImageState]:
+        """The images once ours is active; BootError when another stays active, or nothing answers."""
         states = self._wait_for(lambda found: _runs(found, header))
-        if states is not None and not _runs(states, header):
+        if states is None:
+            raise BootError(
+                f"{self._link.url}: expected it to answer within {self._start_s:g} s of its restart, nothing came: it "
+                "does not run, or has no SMP server; restart it with power off, then look again"
+            )
+        if not _runs(states, header):
             active = [one for one in states if one.active]
             raise BootError(
                 f"{self._link.url}: expected image {header.version} ({header.digest.hex()[:16]}) to run, it runs "
@@ -296,6 +298,17 @@ def _runs(states: Sequence[ImageState], header: Header) -> bool:
 
 def _kept(states: Sequence[ImageState], header: Header) -> bool:
     return any(one.confirmed and one.hash == header.digest for one in states)
+
+
+def _starts_alone(states: Sequence[ImageState], header: Header) -> bool:
+    """Whether no other slot holds an image that MCUboot could prefer, in whatever way it chooses: as new or newer."""
+    ours = _numbers(header.version)
+    return all(one.hash == header.digest or _numbers(one.version) < ours for one in states)
+
+
+def _numbers(version: str) -> list[int]:
+    """MAJOR.MINOR.PATCH and the build, which MCUboot puts behind a dot."""
+    return [int(part) for part in re.findall(r"\d+", version)]
 
 
 def _listed(states: Sequence[ImageState]) -> str:
