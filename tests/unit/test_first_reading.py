@@ -66,6 +66,10 @@ def test_a_gateway_under_a_topic_that_is_not_its_own_is_named() -> None:
     assert "not registered as water_pressure" in str(judged(reading(), "city/d/water_pressure/GW-1/up"))
 
 
+def test_a_good_reading_of_somebody_elses_device_does_not_count() -> None:
+    assert judged(reading("WP-2"), "city/d/water_pressure/WP-2/up") == "WP-2: not a child of GW-1"
+
+
 class Heard:
     """A listener that has heard these messages."""
 

@@ -301,3 +301,50 @@ def test_whatever_a_gateway_answers_is_understood_or_one_of_our_errors(bodies: l
             ask()
         except (ExchangeError, ProvisionError) as error:
             assert str(error).isprintable()  # noqa: PT017  both ways are right
+
+
+class Shortens(GatewayApplication):
+    @property
+    def fields(self) -> dict[int, bytes]:
+        return {tag: value[:8] if tag == Field.HOST else value for tag, value in super().fields.items()}
+
+
+class ForgetsPasswords(GatewayApplication):
+    @property
+    def fields(self) -> dict[int, bytes]:
+        return {tag: value for tag, value in super().fields.items() if tag != Field.PASSWORD}
+
+
+@pytest.mark.parametrize(
+    ("maker", "why"),
+    [
+        (
+            Shortens,
+            r"broker host: expected 'new\.example', the gateway answers 'new\.exam'; it is not provisioned",
+        ),
+        (ForgetsPasswords, "password: expected 'set', the gateway answers 'not set'; it is not provisioned"),
+    ],
+)
+def test_a_board_that_holds_something_else_than_it_was_sent_is_not_called_configured(
+    maker: type[GatewayApplication], why: str
+) -> None:
+    with pytest.raises(ProvisionError, match=why) as refused:
+        Client(SerialLine(maker())).configure(NEW)
+    assert "new-secret" not in str(refused.value)
+
+
+def test_somebody_else_who_configures_it_meanwhile_is_noticed() -> None:
+    board = GatewayApplication()
+
+    def meddle() -> None:
+        board.slots.write(b"another!" + board.slots.read()[8:])
+
+    with pytest.raises(ProvisionError, match="somebody else configures it"):
+        Client(SerialLine(board)).configure(NEW, stored=meddle)
+
+
+def test_what_an_earlier_session_left_staged_is_not_committed() -> None:
+    board = GatewayApplication()
+    board._staged[0xC0] = b"of a maker's tool"  # type: ignore[index]
+    Client(SerialLine(board)).configure(NEW)
+    assert held(board) == NEW.fields()
