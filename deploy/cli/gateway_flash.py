@@ -190,6 +190,8 @@ def _for_a_person(job: Job, book: FlashBook) -> None:
     notes = " / ".join(note for note in manifest.notes if note)
     said = f"{manifest.board} {manifest.version}, {manifest.size} bytes, by {job.bootloader.name} at {job.port.device}"
     print(f"{said}{f': {notes}' if notes else ''}", file=sys.stderr)
+    if job.bootloader.traits.enter.en:
+        print(f"to enter its bootloader: {job.bootloader.traits.enter.en}", file=sys.stderr)
     with progress_bar(job.port.device) as bar:
         entry, flashed = run(job, book, told_by(bar))
     again = f", at attempt {flashed.attempts}" if flashed.attempts > 1 else ""

@@ -50,7 +50,7 @@ def keygen(
 
 
 def sign(  # noqa: PLR0917  options of a command
-    payload: Annotated[Path, typer.Argument(help="The image: raw bytes, or an MCUboot image.")],
+    payload: Annotated[Path, typer.Argument(help="The image: raw bytes, Intel HEX, or an MCUboot image.")],
     board: Annotated[str, typer.Option("--board", help="Board it is for, as its maker names it.")],
     revision: Annotated[
         list[str], typer.Option("--revision", help="Hardware revision it is for; may be repeated.")
@@ -60,7 +60,9 @@ def sign(  # noqa: PLR0917  options of a command
     out: Annotated[Path, typer.Option("--out", help="Bundle to write.")],
     counter: Annotated[int, typer.Option("--counter", help="Security counter: raise it to bar older images.")] = 0,
     chip: Annotated[str, typer.Option("--chip", help="Chip, such as stm32:0x413; empty for any.")] = "",
-    base: Annotated[str, typer.Option("--base", help="Address it goes to, such as 0x08000000.")] = "0",
+    base: Annotated[
+        str, typer.Option("--base", help="Address it goes to, such as 0x08000000; Intel HEX brings its own.")
+    ] = "0",
     boot: Annotated[
         str, typer.Option("--boot", help="How it is seen to run: hello, text:WORD or loader.")
     ] = "hello",
@@ -74,6 +76,7 @@ def sign(  # noqa: PLR0917  options of a command
 
     from devices.errors import ImageError  # noqa: PLC0415
     from devices.firmware.bundle import read_file, sealed  # noqa: PLC0415
+    from devices.firmware.hexfile import is_hex, read_hex  # noqa: PLC0415
     from devices.firmware.image import Manifest  # noqa: PLC0415
     from devices.firmware.keys import unlock  # noqa: PLC0415
     from devices.firmware.mcuboot import agrees, is_mcuboot, looked_into  # noqa: PLC0415
@@ -86,6 +89,8 @@ def sign(  # noqa: PLR0917  options of a command
             f"--base: expected an address such as 0x08000000, got {base!r:.40}; nothing was signed"
         ) from None
     content = read_file(payload)
+    if is_hex(content):
+        address, content = read_hex(content, payload.name)
     manifest = Manifest(
         board=board,
         revisions=tuple(revision),

@@ -37,8 +37,8 @@ class Limit(Condition):
         "update_s": 3600.0,
     }
     BECAUSE: ClassVar[Text] = Text(
-        "{what}已达{observed}，超出限值{limit}，自{since}起持续{lasted}",
-        "{what} reached {observed}, beyond {limit}, since {since} for {lasted}",
+        "{what}已达{observed}，{beyond}{limit}，自{since}起持续{lasted}",
+        "{what} reached {observed}, {beyond} {limit}, since {since} for {lasted}",
     )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {
         **Condition.COLUMNS,

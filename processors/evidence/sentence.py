@@ -2,9 +2,9 @@
 
 From: a detector's `BECAUSE` (or the rule's own), filled with the numbers of one hit. To: the finding, and with it every
 board, message and report. Fields a sentence may use: {what} the quantity's label; {observed}, {expected}, {limit} with
-their unit; {since} the onset by the local clock; {lasted} how long since; {where} the devices nearest to the cause;
-{which} the label of the quantity whose place, from 1, is `part` in `extra`; and each number of the hit's `extra` by its
-name, with a format where it needs one: {ratio:.1f}.
+their unit; {beyond} on which side of the limit it was observed; {since} the onset by the local clock; {lasted} how
+long since; {where} the devices nearest to the cause; {which} the label of the quantity whose place, from 1, is `part`
+in `extra`; and each number of the hit's `extra` by its name, with a format where it needs one: {ratio:.1f}.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from devices.spec import Quantity, Text
 from devices.units import UNITS
 from processors.errors import RuleError
 
-FIELDS: Final = ("what", "observed", "expected", "limit", "since", "lasted", "where", "which")
+FIELDS: Final = ("what", "observed", "expected", "limit", "beyond", "since", "lasted", "where", "which")
 _DEVICE: Final = Text("设备", "the device")
+_ABOVE: Final = Text("高于限值", "above the limit of")
+_BELOW: Final = Text("低于限值", "below the limit of")
 _PLACES_SHOWN: Final = 5
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -108,12 +110,14 @@ class _Number(float):
 def _filled(template: str, facts: Facts, *, zh: bool) -> str:
     value: Callable[[float], str] = partial(measured, quantity=facts.quantity, zh=zh)
     label, which = _label(facts), _which(facts)
+    beyond = _BELOW if facts.observed < facts.limit else _ABOVE
     known: dict[str, Any] = {name: _Number(number) for name, number in facts.extra.items()}
     known |= {
         "what": label.zh if zh else label.en,
         "observed": value(facts.observed),
         "expected": value(facts.expected),
         "limit": value(facts.limit),
+        "beyond": beyond.zh if zh else beyond.en,
         "since": local(facts.onset_us),
         "lasted": lasted((facts.at_us - facts.onset_us) / 1e6, zh=zh),
         "which": which.zh if zh else which.en,

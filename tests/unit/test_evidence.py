@@ -50,6 +50,15 @@ def test_a_sentence_says_what_how_much_against_what_since_when_and_where():
     }
 
 
+@pytest.mark.parametrize(
+    ("observed", "zh", "en"),
+    [(120.0, "低于限值", "below the limit of"), (160.0, "高于限值", "above the limit of")],
+)
+def test_a_sentence_says_on_which_side_of_its_limit_a_value_lies(observed: float, zh: str, en: str) -> None:
+    said = sentence(Text("{beyond}", "{beyond}"), replace(LOW, observed=observed))
+    assert said == {"zh": zh, "en": en.capitalize()}
+
+
 def test_a_quantity_beside_is_named_by_its_place():
     flow = replace(PRESSURE, name="flow", label=Text("流量", "Flow"))
     because = Text("{which}最远", "most of it in {which}")
