@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from devices.firmware.link import Line
 from devices.firmware.mcuboot import looked_into
 from devices.simulator.boards.serving import serve_tcp
 from devices.simulator.boards.smp import SmpBoard
@@ -129,3 +132,23 @@ def test_a_bundle_that_would_contradict_its_image_is_not_signed(bench: Bench) ->
     done = bench.run("image", "sign", "app.signed.bin", "--version", "9.9.9", *words)
     assert "expected version 9.9.9 as its manifest says, got 1.2.3" in done.stderr
     assert not (bench.folder / "a.ucb").exists()
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_a_flash_that_is_ended_in_the_middle_is_written_down_as_interrupted(bench: Bench, ended_by: int) -> None:
+    board = SmpBoard(OLD)
+    longer = mcuboot_image(version="1.2.3", counter=2, body=BODY * 10)
+    (bench.folder / "long.bin").write_bytes(longer)
+    with serve_tcp(board, Line(115200)) as port:
+        flashing = bench.start("flash", "long.bin", port.url, *SAID)
+        deadline = time.monotonic() + 30
+        while len(board.offsets) < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        flashing.send_signal(ended_by)
+        _, error = flashing.communicate(timeout=20)
+    assert flashing.returncode == 130
+    assert error.splitlines()[-1] == "undercity: interrupted"
+    (entry,) = json.loads(bench.run("journal", "list", "--json").stdout)
+    assert entry["result"] == "interrupted"
+    assert board.running == OLD
