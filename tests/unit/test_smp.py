@@ -198,6 +198,24 @@ def test_an_upload_that_was_cut_goes_on_where_the_board_stopped(recovery: bool) 
     assert board.offsets == sorted(set(board.offsets))
 
 
+@pytest.mark.parametrize("recovery", [False, True])
+def test_the_last_answer_lost_costs_no_second_upload(recovery: bool) -> None:  # noqa: FBT001
+    class Muted(SmpBoard):
+        muted = False
+
+        def receive(self, data: bytes) -> bytes:
+            answer = super().receive(data)
+            if not self.muted and len(self.slots[0 if recovery else 1]) == len(NEW):
+                self.muted = True
+                return b""
+            return answer
+
+    board = Muted(OLD, recovery=recovery)
+    assert _flash(board).attempts == 1
+    assert board.running == NEW
+    assert board.offsets == sorted(set(board.offsets))
+
+
 def test_an_upload_cut_with_the_power_begins_anew() -> None:
     board = SmpBoard(OLD)
     assert _flash(board, Faults(unplug_at=[2500], away_s=1.0)).attempts == 2
@@ -228,7 +246,8 @@ def test_a_board_that_names_nothing_gets_small_messages() -> None:
 
 
 def test_an_image_too_large_for_the_slot_is_refused_by_its_code() -> None:
-    with pytest.raises(ExchangeError, match=r"upload at byte 0: it was refused, INVALID_IMAGE_TOO_LARGE \(30\)"):
+    says = r"upload at byte 0: it was refused, INVALID_IMAGE_TOO_LARGE \(30\); nothing was written"
+    with pytest.raises(RefusedError, match=says):
         _flash(SmpBoard(OLD, Build(slot=1000)))
 
 

@@ -36,6 +36,7 @@ SETTLED_S: Final = 5.0  # a board that answers as before for so long after a res
 _POLL_S: Final = 0.5
 _STUCK: Final = 5
 _NO_TRIAL: Final = (MCUbootMode.RAM_LOADER, MCUbootMode.DIRECT_XIP_WITHOUT_REVERT)  # the highest version starts
+_AGAIN: Final = (MGMT_ERR.ENOMEM, MGMT_ERR.ETIMEOUT, MGMT_ERR.EBUSY)  # refusals that may pass
 _CHECKS: Final = {"digest": Proof.DEVICE_DIGEST, "signature": Proof.SIGNATURE, "none": None}
 
 OPTIONS: Final = {
@@ -120,7 +121,9 @@ class SmpDriver:
         stuck = 0
         told(Step.WRITE, offset, size)
         while offset < size:
-            now, self._match = self._session.upload(payload, offset, self._number)
+            now, self._match = self._sent(payload, offset)
+            if now < offset and not self._recovery and self._lies_there(header, begun=True):
+                now = size  # it had taken the last chunk, forgotten the upload, and its answer was lost
             stuck = stuck + 1 if now <= offset else 0
             if stuck > _STUCK:
                 raise ExchangeError(
@@ -204,6 +207,15 @@ class SmpDriver:
                 "nothing was written"
             )
         return inside(image, self._key)
+
+    def _sent(self, payload: bytes, offset: int) -> tuple[int, bool | None]:
+        """One chunk; RefusedError where the board will not begin."""
+        try:
+            return self._session.upload(payload, offset, self._number)
+        except DeniedError as error:
+            if offset or error.code in _AGAIN:
+                raise
+            raise RefusedError(f"{error}; nothing was written") from None
 
     def _lies_there(self, header: Header, *, begun: bool) -> bool:
         """Whether an application needs no upload: the image runs, or the last of what we began did arrive.

@@ -258,7 +258,11 @@ class SmpBoard:
             if offset <= self.build.rots_at < offset + len(data):
                 self.slots[slot][self.build.rots_at] ^= 0x10
             self._offset += len(data)
-        answer: dict[str, Any] = {"rc": _OK, "off": self._offset} if self.recovery else {"off": self._offset}
-        if self.build.computes and not self.recovery and 0 < total == self._offset and sha:
-            answer["match"] = hashlib.sha256(self.slots[slot]).digest() == sha
+        if self.recovery:
+            return {"rc": _OK, "off": self._offset}
+        answer: dict[str, Any] = {"off": self._offset}
+        if 0 < total == self._offset:
+            if self.build.computes and sha:
+                answer["match"] = hashlib.sha256(self.slots[slot]).digest() == sha
+            self._upload, self._offset = (0, b""), 0  # an application forgets an upload that is whole
         return answer
