@@ -128,16 +128,7 @@ class StockClient(Client):
         """As paho does it, but a socket whose handshake fails is closed."""
         if self._ssl_context is None:
             raise ConnectionError("TLS is not set up")
-        wrapped = self._ssl_context.wrap_socket(
-            tcp_sock, server_hostname=self.settings.host, do_handshake_on_connect=False
-        )
-        try:
-            wrapped.settimeout(self.settings.connect_timeout_s)
-            wrapped.do_handshake()
-        except BaseException:
-            wrapped.close()
-            raise
-        return wrapped
+        return handshaken(self._ssl_context, tcp_sock, self.settings.host, self.settings.connect_timeout_s)
 
     def _note_end(self, code: MQTTErrorCode) -> None:
         if code and self.lost is None:
@@ -321,6 +312,18 @@ def new_client(settings: MqttSettings, client_id: str) -> StockClient:
             return client
     log.warning("paho_not_as_known", missing=missing, now="reading one packet at a time, which costs more")
     return StockClient(settings, client_id)
+
+
+def handshaken(context: ssl.SSLContext, tcp: socket.socket, host: str, timeout_s: float) -> ssl.SSLSocket:
+    """`tcp` with TLS on it; closed when the handshake fails, which paho forgets."""
+    wrapped = context.wrap_socket(tcp, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        wrapped.settimeout(timeout_s)
+        wrapped.do_handshake()
+    except BaseException:
+        wrapped.close()
+        raise
+    return wrapped
 
 
 def tls_context(settings: MqttSettings) -> ssl.SSLContext:

@@ -69,6 +69,9 @@ def provision(  # noqa: PLR0917  options of a command
         Path | None,
         typer.Option("--generate", help="Make a random password, and put it into this Mosquitto password file."),
     ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Neither user nor password: a broker on a bench that asks nobody.")
+    ] = False,
     issue: Annotated[
         bool, typer.Option("--issue", help="Certificate instead of a password; its key is made here.")
     ] = False,
@@ -135,7 +138,17 @@ def provision(  # noqa: PLR0917  options of a command
     connect_s = seconds(connect, "--connect")
     wait_s = seconds(wait, "--wait") if wait else 2.0 * plain.period_s + 120.0
     secured = _secured(
-        plain, user, password_file, generate, certificate, key, authority, passphrase_file, issue=issue, csr=csr
+        plain,
+        user,
+        password_file,
+        generate,
+        certificate,
+        key,
+        authority,
+        passphrase_file,
+        issue=issue,
+        csr=csr,
+        anonymous=anonymous,
     )
     expected = Expected(board=board, revision=revision, serial=serial, replace=replace)
     with opened(port, baud) as (client, link):
@@ -268,6 +281,7 @@ def _secured(
     *,
     issue: bool,
     csr: bool,
+    anonymous: bool,
 ) -> _Secured:
     """The credentials that the options name: exactly one way, a password being the usual one."""
     from dataclasses import replace  # noqa: PLC0415
@@ -283,6 +297,7 @@ def _secured(
             ("--certificate", certificate is not None),
             ("--generate", generate is not None),
             ("--password-file", password_file is not None),
+            ("--anonymous", anonymous),
         )
         if used
     ]
@@ -297,6 +312,8 @@ def _secured(
         theirs, private = _pem(certificate, "--certificate"), _pem(key, "--key")
         checked_certificate(theirs, plain.gateway, utc_now(), key=private)
         return _Secured(replace(plain, certificate=theirs, key=private), None, csr=False)
+    if anonymous:
+        return _Secured(plain, None, csr=False)
     name = user or plain.gateway
     if generate is not None:
         can_write(generate)

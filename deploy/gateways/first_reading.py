@@ -23,6 +23,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from deploy.errors import DeployError
+from deploy.gateways.modem import ClosingClient
 from devices.codecs import Codec
 from devices.fleet import Fleet
 from devices.readings import Batch, Quality, Reason
@@ -107,7 +108,7 @@ class Listener:
         self._filters = [f"city/+/+/{name}/up" for name in (gateway, *children)]
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._answer: queue.SimpleQueue[str] = queue.SimpleQueue()
-        client = mqtt.Client(
+        client = ClosingClient(
             CallbackAPIVersion.VERSION2,
             client_id=f"undercity-provision-{secrets.token_hex(4)}",
             protocol=mqtt.MQTTv5,

@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from devices.firmware.application.configuration import Configuration
 from devices.firmware.application.messages import Connection, Trouble
 from devices.simulator.boards.gateway import Standing
+from ingest.mqtt_client import handshaken
 
 _AGAIN_S: Final = 2.0
 _PATIENCE_S: Final = 10.0
@@ -34,6 +35,15 @@ _TROUBLES: Final = (
     (ConnectionRefusedError, Trouble.REFUSED),
     (TimeoutError, Trouble.SILENT),
 )
+
+
+class ClosingClient(mqtt.Client):
+    """paho, which closes the socket of a handshake that failed."""
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        if self._ssl_context is None:
+            raise ConnectionError("TLS is not set up")
+        return handshaken(self._ssl_context, tcp_sock, self.host, _PATIENCE_S)
 
 
 class PahoModem:
@@ -101,7 +111,7 @@ class PahoModem:
         client.on_connect = client.on_disconnect = client.on_publish = None  # its sockets close with it
 
     def _prepared(self, configuration: Configuration, gone: threading.Event) -> mqtt.Client | None:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=configuration.gateway, protocol=mqtt.MQTTv5)
+        client = ClosingClient(CallbackAPIVersion.VERSION2, client_id=configuration.gateway, protocol=mqtt.MQTTv5)
         if configuration.user:
             client.username_pw_set(configuration.user, configuration.password)
         if configuration.tls:

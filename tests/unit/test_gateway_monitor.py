@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.cli.gateway_monitor import _listen
 from deploy.gateways.monitor import Monitor
+from devices.errors import LinkError
 from devices.firmware.application.client import Client
 from devices.firmware.application.configuration import Configuration, Field
 from devices.firmware.application.frames import Frame
 from devices.firmware.application.messages import Request, Tag, pack
+from devices.firmware.link import SerialLink
 from devices.simulator.boards.application import GatewayApplication
 from tests.fakes.serial_line import SerialLine
 from tests.support.hj212 import packet
@@ -117,3 +123,39 @@ def test_a_damaged_frame_is_a_line_without_its_bytes() -> None:
 @given(st.lists(st.binary(max_size=80), max_size=6))
 def test_any_bytes_are_lines_that_can_be_shown(bursts: list[bytes]) -> None:
     assert all(line.isprintable() for line in seen(*bursts))
+
+
+class Unplugged:
+    """A line that is gone at its second read, and back at the second attempt to open it."""
+
+    url = "fake://line"
+
+    def __init__(self) -> None:
+        self.reads = iter([b"before\n", LinkError("fake://line: the line is gone"), b"after\n", b"", b""])
+        self.attempts = 0
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        assert (size, timeout_s) == (4096, 0.02)
+        came = next(self.reads)
+        if isinstance(came, LinkError):
+            raise came
+        return came
+
+    def reopen(self) -> None:
+        self.attempts += 1
+        if self.attempts == 1:
+            raise LinkError("not yet")
+
+
+def test_a_line_that_goes_away_is_waited_for_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[str] = []
+    monitor = Monitor(lines.append, lambda: NOW_US)
+    link = Unplugged()
+    for _ in range(4):
+        _listen(cast("SerialLink", link), monitor, threading.Event())
+    monitor.flush()
+    assert lines == ["before", "after"]
+    assert capsys.readouterr().err.splitlines() == [
+        "undercity: fake://line: the line is gone",
+        "undercity: fake://line: the line is back",
+    ]
