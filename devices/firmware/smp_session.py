@@ -52,10 +52,14 @@ class DeniedError(ExchangeError):
 
 
 class Session:
-    """One SMP server at the other end of `link`. All but `close` raise ExchangeError or LinkError."""
+    """One SMP server at the other end of `link`. All but `close` raise ExchangeError or LinkError.
 
-    def __init__(self, link: Link) -> None:
+    `most`: bytes of its buffer that are used, where it names a larger one.
+    """
+
+    def __init__(self, link: Link, most: int) -> None:
         self._link = link
+        self._most = most
         self._transport = ConsoleTransport(link)
         self._client = SMPClient(self._transport, link.url, ANSWER_S)
         self._runner = asyncio.Runner()
@@ -64,7 +68,8 @@ class Session:
         """Learn how large a message may be; a server that does not say gets small ones."""
         self._transport.initialize(0)
         try:
-            self._transport.initialize(self._ask(MCUMgrParametersRead, "its buffers").buf_size)
+            named = self._ask(MCUMgrParametersRead, "its buffers").buf_size
+            self._transport.initialize(min(named, self._most))
         except DeniedError:
             return
 

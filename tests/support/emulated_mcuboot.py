@@ -3,7 +3,7 @@
 From: smpclient's source distribution, which set-up puts into `.setup`. Its flash is memory, so the debugger's port of
 QEMU puts the first image there before the start, and damages a byte where a test wants one damaged. This MCUboot is
 built without a key: it checks an image's SHA-256 before it starts it, no signature. It copies the image with the
-highest version to memory and starts it there.
+highest version to memory and starts it there. A second board has an MCUboot that wants a mark and overwrites.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _FOLDER: Final = "smpclient-7.3.0/tests/fixtures/smp-server/"
 # The one has large buffers and is quick; the other's serial recovery names its buffer.
 APPLICATION: Final = "zephyr_4.4.0_smp_server_0eae053d_mps2_an385_serial_recovery_buf2048"
 RECOVERY: Final = "zephyr_f33aa2bc4a43_smp_server_27c54835_mps2_an385_serial_recovery"
+# A small chip whose MCUboot copies the second slot over the first; its images lie in emulated flash.
+OVERWRITING: Final = "zephyr_4.4.0_smp_server_0eae053d_qemu_cortex_m0_serial"
 SLOTS: Final = (0x20050000, 0x200D0000)
 _QEMU: Final = shutil.which("qemu-system-arm")
 _START_S: Final = 20.0
@@ -80,15 +82,24 @@ class EmulatedBoard:
         self.url = f"socket://127.0.0.1:{_free_port()}"
         self._debugger, self._control = folder / "debugger", folder / "control"
         loader = folder / "board.hex"
-        loader.write_bytes(member(f"{build}.hex"))
+        overwriting = build == OVERWRITING
+        loader.write_bytes(member(f"{build}.merged.hex" if overwriting else f"{build}.hex"))
         console = f"socket,id=con,host=127.0.0.1,port={self.url.rpartition(':')[2]},server=on,wait=off"
-        words = ["-machine", "mps2-an385", "-cpu", "cortex-m3", "-display", "none", "-monitor", "none", "-S"]
+        words = [
+            "-machine",
+            "microbit" if overwriting else "mps2-an385",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-S",
+        ]
         words += ["-serial", "chardev:con", "-chardev", console, "-device", f"loader,file={loader}"]
         words += ["-gdb", f"unix:{self._debugger},server=on,wait=off"]
         words += ["-qmp", f"unix:{self._control},server=on,wait=off"]
         self._process = subprocess.Popen([str(_QEMU), *words], stdin=subprocess.DEVNULL)
         with self._halted() as debugger:
-            content = first_image(build)
+            content = b"" if overwriting else first_image(build)
             for at in range(0, len(content), 1024):
                 _written(debugger, SLOTS[0] + at, content[at : at + 1024])
 

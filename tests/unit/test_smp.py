@@ -239,6 +239,13 @@ def test_messages_fill_the_buffer_the_board_names(buffer: int) -> None:
     assert buffer - 48 < biggest < buffer
 
 
+def test_less_of_the_buffer_is_used_on_demand() -> None:
+    board = SmpBoard(OLD, Build(buffer=1024))
+    _flash(board, options={"buffer": "200"})
+    assert board.running == NEW
+    assert max(b - a for a, b in zip(board.offsets, board.offsets[1:], strict=False)) < 200
+
+
 def test_a_board_that_names_nothing_gets_small_messages() -> None:
     board = SmpBoard(OLD, Build(names=False))
     _flash(board)
@@ -346,7 +353,7 @@ def test_a_plug_pulled_at_every_chunk_boundary_in_turn_is_survived(recovery: boo
 def test_the_driver_is_found_and_refuses_options_it_does_not_know(tmp_path: Path) -> None:
     assert "smp" in load()
     assert named("smp").traits.resumes
-    with pytest.raises(RefusedError, match="expected one of key, mode, image, confirm, checks, start"):
+    with pytest.raises(RefusedError, match="expected one of key, mode, buffer, image, confirm, checks, start"):
         connect("socket://127.0.0.1:9", baud=115200, options={"speed": "1"})
     with pytest.raises(ImageError, match="No such file"):
         connect("socket://127.0.0.1:9", baud=115200, options={"key": str(tmp_path / "none.pem")})

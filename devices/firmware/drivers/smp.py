@@ -48,6 +48,10 @@ OPTIONS: Final = {
         "as-found（默认）：按现状；recovery：先请应用重启进入串口恢复",
         "as-found (usual), or recovery: its application is asked to restart into serial recovery first",
     ),
+    "buffer": Text(
+        "报文缓冲区最多使用的字节数，用于声称的缓冲区大于实际能接收的板",
+        "bytes of its buffer to use at most, for a board that names more than it can take",
+    ),
     "image": Text("板上有多个镜像时的镜像编号，默认 0", "number of the image on a board with several, usually 0"),
     "confirm": Text(
         "yes（默认）：启动后由我们确认；no：由应用自己确认",
@@ -73,7 +77,9 @@ class SmpDriver:
         self._confirms = options.one_of("confirm", ("yes", "no"), "yes") == "yes"
         self._started = _CHECKS[options.one_of("checks", tuple(_CHECKS), "digest")]
         self._start_s = options.seconds("start", 60.0, most=600.0)
-        self._session = Session(link)
+        self._session = Session(
+            link, int(options.matching("buffer", r"[0-9]{2,5}", "bytes, 10 to 99999", "65535"))
+        )
         self._recovery = False
         self._acknowledged = (b"", 0)  # (digest of the image, how much of it the board had)
         self._match: bool | None = None
