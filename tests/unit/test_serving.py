@@ -101,4 +101,14 @@ def test_bytes_come_in_order_and_when_the_line_has_carried_them(sizes: list[int]
         assert last <= now + 1e-6
         assert len(sent) - len(found) <= max(len(sent) - now / byte_s + 1.001, 0)
     assert found == sent
-    assert paced.whole_at() is None
+    assert paced.next_at() is None
+
+
+def test_of_a_long_piece_nothing_comes_before_a_frame_of_it_is_there() -> None:
+    paced = Paced(0.1, frame_s=1.0)
+    paced.put(bytes(25), 0.0)
+    assert paced.next_at() == 1.0
+    assert paced.take(0.95) == (b"", 0.95)
+    assert paced.take(1.05) == (bytes(10), 1.0)
+    assert paced.take(1.5)[0] == b""
+    assert len(paced.take(2.5)[0]) == 15

@@ -262,6 +262,33 @@ def test_no_part_of_a_page_list_becomes_another_list_by_bringing_it_into_step(fi
         assert not board.counts.erased
 
 
+class Counted(SerialLine):
+    """Counts what the line carried either way."""
+
+    carried = 0
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        found = super().read(size, timeout_s)
+        self.carried += len(found)
+        return found
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.carried += len(data)
+
+
+def test_writing_and_comparing_leave_more_than_nine_tenths_of_the_line_to_the_payload() -> None:
+    image = image_of(program(48 * 1024))
+    line = Counted(Stm32Board(), line=Line(921600, "E"))
+    driver = Stm32(line)
+    driver.identify()
+    driver.write(image, lambda *_: None)
+    assert len(image.payload) / line.carried > 0.94
+    line.carried = 0
+    driver.verify(image, lambda *_: None)
+    assert len(image.payload) / line.carried > 0.94
+
+
 def every_cut(size: int) -> int:
     """How many bytes the host writes for one whole flash."""
     line = SerialLine(Stm32Board(F1), line=Line(115200, "E"))

@@ -9,10 +9,14 @@ from collections import deque
 
 
 class Paced:
-    """Bytes on their way. `byte_s`: seconds one byte takes; 0 carries everything at once."""
+    """Bytes on their way. `byte_s`: seconds one byte takes; 0 carries everything at once.
 
-    def __init__(self, byte_s: float) -> None:
+    `frame_s`: of a piece that has not arrived whole, nothing is given before so many seconds of it have.
+    """
+
+    def __init__(self, byte_s: float, frame_s: float = 0.0) -> None:
         self.byte_s = byte_s
+        self._frame_s = frame_s
         self._coming: deque[tuple[float, bytes]] = deque()  # (when its first byte set out, bytes)
         self._free_at = 0.0
 
@@ -31,7 +35,7 @@ class Paced:
             start, data = self._coming[0]
             # A millionth of a byte: sums of floats must not hold back a byte that is due.
             here = len(data) if not self.byte_s else int((now - start) / self.byte_s + 1e-6)
-            if here <= 0:
+            if here <= 0 or (here < len(data) and now - start < self._frame_s):
                 break
             self._coming.popleft()
             found += data[:here]
@@ -42,12 +46,12 @@ class Paced:
                 break
         return bytes(found), last
 
-    def whole_at(self) -> float | None:
-        """When the piece in front will have arrived whole; None when nothing is on the way."""
+    def next_at(self) -> float | None:
+        """When there will be something to take; None when nothing is on the way."""
         if not self._coming:
             return None
         start, data = self._coming[0]
-        return start + len(data) * self.byte_s
+        return start + min(len(data) * self.byte_s, max(self._frame_s, self.byte_s))
 
     def clear(self) -> None:
         """Drop what is on the way: the plug was pulled, or the host asked for it."""

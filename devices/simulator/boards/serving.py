@@ -59,8 +59,8 @@ class Served:
         self.held = held  # taken while the board works: take it to look into the board from outside
         self._board = board
         self._port = port
-        self._to_board = Paced(byte_s)
-        self._to_host = Paced(byte_s)
+        self._to_board = Paced(byte_s, _FRAME_S)
+        self._to_host = Paced(byte_s, _FRAME_S)
         self._told_at = time.perf_counter()
         self._pulls: deque[tuple[bool, threading.Event]] = deque()
         self._stop = threading.Event()
@@ -124,11 +124,10 @@ class Served:
         """Seconds to wait for the host: not longer than what is on the way needs."""
         if not self._to_board.byte_s:
             return _TICK_S
-        due = [at for at in (self._to_board.whole_at(), self._to_host.whole_at()) if at is not None]
+        due = [at for at in (self._to_board.next_at(), self._to_host.next_at()) if at is not None]
         if not due:
             return _TICK_S
-        left = min(due) - time.perf_counter()
-        return max(min(left, _FRAME_S) - _AWAKE_S, 0.0)
+        return min(max(min(due) - time.perf_counter() - _AWAKE_S, 0.0), _TICK_S)
 
 
 def serve_tcp(board: SimulatedBoard, line: Line | None = None) -> Served:

@@ -340,11 +340,7 @@ class Stm32Board:
         signature = self.chip.signature
         words = [self.rom.unique_id[at : at + 4] for at in (0, 4, 8)]
         kib = (len(self.flash) // 1024).to_bytes(2, "little")
-        found = {
-            at + i: byte
-            for at, word in zip(signature.unique_id, words, strict=True)
-            for i, byte in enumerate(word)
-        }
-        at = signature.flash_kib
-        rest = {(at & ~3) + i: 0xFF for i in range(4)}
-        return found | rest | {at: kib[0], at + 1: kib[1]}
+        found = dict.fromkeys(range(*signature.span), 0xFF)
+        for at, word in zip((*signature.unique_id, signature.flash_kib), (*words, kib), strict=True):
+            found.update(enumerate(word, at))
+        return found

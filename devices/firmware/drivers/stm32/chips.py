@@ -23,6 +23,11 @@ class Signature:
     unique_id: tuple[int, int, int]
     flash_kib: int
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """First address and the one behind the last, multiples of 4: all of it is one short read."""
+        return min(*self.unique_id, self.flash_kib) & ~3, max(self.unique_id[2] + 4, (self.flash_kib & ~3) + 4)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chip:

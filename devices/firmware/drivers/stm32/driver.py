@@ -68,8 +68,8 @@ class Stm32:
         self._board = Board(chip=f"stm32:0x{number:03x}", loader=self._loader)
         self._protected = self._asked(FLASH, 4) is None
         if self._chip and not self._protected:
-            capacity = self._flash_bytes(self._chip)
-            self._board = replace(self._board, serial=self._unique_id(self._chip), capacity=capacity)
+            serial, capacity = self._factory_bytes(self._chip)
+            self._board = replace(self._board, serial=serial, capacity=capacity)
         return self._board
 
     def write(self, image: Image, told: Told) -> None:
@@ -160,17 +160,17 @@ class Stm32:
         except RefusedByBoardError:
             return None
 
-    def _unique_id(self, chip: Chip) -> str:
-        words = [self._asked(at, 4) for at in chip.signature.unique_id]
-        joined = b"".join(word or b"" for word in words)
+    def _factory_bytes(self, chip: Chip) -> tuple[str, int]:
+        """Unique id and bytes of flash; empty where the bootloader does not let them be read, the largest chip then."""
+        begin, end = chip.signature.span
+        held = self._asked(begin, end - begin)
+        if held is None:
+            return "", chip.starts[-1]
+        words = b"".join(held[at - begin : at - begin + 4] for at in chip.signature.unique_id)
+        at = chip.signature.flash_kib - begin
+        size = int.from_bytes(held[at : at + 2], "little") * _KIB
         # Value lines have no id there and read as blank.
-        return joined.hex() if None not in words and len(set(joined)) > 1 else ""
-
-    def _flash_bytes(self, chip: Chip) -> int:
-        at = chip.signature.flash_kib
-        word = self._asked(at & ~3, 4)
-        kib = int.from_bytes(word[at % 4 : at % 4 + 2], "little") if word else 0
-        return kib * _KIB if 0 < kib * _KIB <= chip.starts[-1] else chip.starts[-1]
+        return words.hex() if len(set(words)) > 1 else "", size if 0 < size <= chip.starts[-1] else chip.starts[-1]
 
     def _base(self, image: Image) -> int:
         """Where the image goes; RefusedError when it cannot go there."""
