@@ -30,6 +30,7 @@ bench: setup  ## the whole path beside a C consumer, the codecs, 2,000 loggers (
 	@$(BIN)/python -m tests.benchmarks.rules_rate
 	@$(BIN)/python -m tests.benchmarks.backtest_rate
 	@$(BIN)/python -m tests.benchmarks.flash_rate
+	@$(BIN)/python -m tests.benchmarks.flash_many
 	@$(BIN)/python -m tests.benchmarks.flash_rate_avr
 
 yardsticks: setup  ## detection on public data and labelled faults, with aims (YARDSTICKS="--data FOLDER --only nab")

@@ -2,4 +2,5 @@
 
 from deploy.cli.main import main
 
-main()
+if __name__ == "__main__":  # a board's process imports it under another name
+    main()

@@ -84,7 +84,7 @@ def flash(  # noqa: PLR0917  options of a command
     from devices.firmware.drivers import named  # noqa: PLC0415
     from devices.firmware.flash import Known  # noqa: PLC0415
     from devices.firmware.mcuboot import is_mcuboot  # noqa: PLC0415
-    from devices.firmware.ports import chosen, listed  # noqa: PLC0415
+    from devices.firmware.ports import Port, chosen, listed  # noqa: PLC0415
 
     if attempts < 1:
         raise RefusedError(f"--attempts: expected at least 1, got {attempts}; nothing was sent")
@@ -100,21 +100,11 @@ def flash(  # noqa: PLR0917  options of a command
         image = _bare(content, bundle, options, board, revision)
     book = flash_book(config)
     _offer(book)
-    if everything:
-        words = [str(bundle), "--bootloader", loader.name, "--baud", str(baud), "--keys", str(keys)]
-        words += ["--application-baud", str(application_baud), "--attempts", str(attempts), "--who", person(who)]
-        words += [*_said("--board", board), *_said("--revision", revision), *_said("--config", config)]
-        words += ["--ask"] if ask else []
-        words += [word for pair in options.items() for word in ("--option", "=".join(pair))]
-        rollout = Rollout(rows_of(match, ports, groups), words, halt_after=halt_after)
-        with drawing(f"{image.manifest.board} {image.manifest.version}") as draw:
-            good = rollout.run(draw, checked_report(report))
-        raise typer.Exit(0 if good else 1)
-    if not port:
+    if not port and not everything:
         there = ", ".join(one.device for one in listed()) or "none; see 'undercity gateway ports'"
         raise PortError(f"port: expected one behind the bundle, or --all; ports are: {there}; nothing was sent")
     job = Job(
-        port=chosen(port, listed()),
+        port=Port(device="") if everything else chosen(port, listed()),
         image=image,
         file=bundle,
         bootloader=loader,
@@ -127,6 +117,11 @@ def flash(  # noqa: PLR0917  options of a command
         gateway=gateway,
         ask=ask,
     )
+    if everything:
+        rollout = Rollout(rows_of(match, ports, groups), job, book, halt_after=halt_after)
+        into = checked_report(report)
+        with drawing(f"{image.manifest.board} {image.manifest.version}") as draw:
+            raise typer.Exit(0 if rollout.run(draw, into) else 1)
     (_as_lines if json_lines else _for_a_person)(job, book)
 
 
@@ -142,11 +137,6 @@ def interrupted(
     if cut:
         raise typer.Exit(1)
     print("no flash is unfinished")
-
-
-def _said(option: str, value: object) -> list[str]:
-    """An option's two words, none where nothing was said."""
-    return [option, str(value)] if value else []
 
 
 def _offer(book: FlashBook) -> None:

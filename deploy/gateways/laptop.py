@@ -8,20 +8,36 @@ from __future__ import annotations
 import getpass
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from deploy.cli.options import settings_from
 from deploy.wiring import open_database
+from devices.database import connect
 from devices.firmware.journal import FlashBook
 
 LINES: Final = "flashes.jsonl"
 
 
-def flash_book(config: Path | None) -> FlashBook:
+def flash_book(config: Path | None) -> PlacedBook:
     """The journal, its database brought to the present schema, its JSON lines beside it."""
     settings = settings_from(config)
-    database = open_database(settings)
-    return FlashBook(database, lambda: time.time_ns() // 1000, lines=settings.data.dir / LINES)
+    open_database(settings).dispose()
+    return PlacedBook(Place(settings.database_url, settings.data.dir / LINES))
+
+
+class Place(NamedTuple):
+    """Where a journal is: what another process needs to open it too."""
+
+    database_url: str
+    lines: Path
+
+
+class PlacedBook(FlashBook):
+    """A journal that knows where it is; the schema there must be as it has to."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(connect(place.database_url), lambda: time.time_ns() // 1000, lines=place.lines)
+        self.place = place
 
 
 def person(name: str) -> str:

@@ -8,50 +8,43 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
+import multiprocessing
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 
-from deploy.gateways.single import SHARES
+from deploy.gateways.laptop import PlacedBook
+from deploy.gateways.single import SHARES, Job
+from deploy.gateways.worker import work
 from devices.errors import PortError, RefusedError
 from devices.firmware.driver import Step
+from devices.firmware.journal import Result, new_id
 from devices.firmware.ports import Port, chosen, listed
 
 _DRAW_S: Final = 0.2
 NOT_BEGUN: Final = "not begun"
+REPORTED: Final = ("group", "result", "why", "board", "serial", "version", "proof", "seconds", "id")
 
-
-class Line(msgspec.Struct):
-    """What a process of ours says on its standard output, one JSON object a line."""
-
-    step: str = ""
-    done: int = 0
-    total: int = 0
-    result: str = ""
-    why: str = ""
-    id: str = ""
-    board: str = ""
-    serial: str = ""
-    version: str = ""
-    proof: str = ""
-
-
-_DECODER: Final = msgspec.json.Decoder(Line)
+# Each process is forked off one that has everything loaded and no thread: the eighth board starts as soon as the first.
+if sys.platform == "win32":
+    _PROCESSES = multiprocessing.get_context("spawn")
+else:
+    _PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["deploy.gateways.worker"])
 
 
 @dataclass(slots=True, kw_only=True)
 class Row:
     """One board as the table and the report show it."""
 
-    port: str
-    adapter: str = ""
+    port: Port
     group: int = 0
     step: str = ""
     done: int = 0
@@ -64,24 +57,25 @@ class Row:
     proof: str = ""
     seconds: float = 0.0
     id: str = ""
+    begun: float = 0.0
 
     @property
     def failed(self) -> bool:
         """Whether it ended otherwise than well."""
-        return self.result not in {"done", "running", NOT_BEGUN}
+        return self.result not in {Result.DONE, Result.RUNNING, NOT_BEGUN}
 
 
 @dataclass(slots=True)
 class Rollout:
     """Boards in groups. `halt_after`: failures after which no further group begins; 0: never.
 
-    `words`: those of one board's process behind `undercity gateway flash`, but for its port.
+    `job`: what is done with each board but for its port and id. `book`: the journal that `worker.work` writes as well.
     """
 
     rows: list[Row]
-    words: Sequence[str]
+    job: Job
+    book: PlacedBook
     halt_after: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, draw: Callable[[list[Row]], None], into: Path | None = None) -> bool:
         """Flash group by group and write the report; whether all went well.
@@ -95,51 +89,45 @@ class Rollout:
         draw(self.rows)
         if into is not None:
             into.write_text(report(self.rows, into.suffix), encoding="utf-8")
-        return all(row.result == "done" for row in self.rows)
+        return all(row.result == Result.DONE for row in self.rows)
 
     def _group(self, rows: list[Row], draw: Callable[[list[Row]], None]) -> None:
-        threads = [threading.Thread(target=self._board, args=(row,), name=f"flash {row.port}") for row in rows]
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
+        running = {pipe: (row, process) for row in rows for pipe, process in [self._begin(row)]}
+        while running:
+            for pipe in wait(list(running), _DRAW_S):
+                assert isinstance(pipe, Connection)  # noqa: S101  nothing else was waited for
+                row, process = running[pipe]
+                try:
+                    row.step, row.done, row.total = pipe.recv()
+                except EOFError:
+                    process.join()
+                    pipe.close()
+                    del running[pipe]
+                    self._end(row, process.exitcode)
             draw(self.rows)
-            time.sleep(_DRAW_S)
 
-    def _board(self, row: Row) -> None:
-        begun = time.monotonic()
-        row.result = "running"
-        complaint: list[bytes] = []
-        with subprocess.Popen(
-            [sys.executable, "-m", "deploy", "gateway", "flash", *self.words, row.port, "--json-lines"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stdout is not None  # noqa: S101  it is a pipe
-            assert process.stderr is not None  # noqa: S101
-            listening = threading.Thread(target=_drain, args=(process.stderr, complaint))
-            listening.start()
-            for line in process.stdout:
-                self._heard(row, line, begun)
-            code = process.wait()
-            listening.join()
-        if row.result == "running":
-            row.seconds = round(time.monotonic() - begun, 1)
-            said = b"".join(complaint).decode(errors="replace").strip().splitlines()
-            row.result, row.why = "failed", said[-1] if said else f"its process ended with code {code}"
+    def _begin(self, row: Row) -> tuple[Connection, BaseProcess]:
+        row.result, row.id, row.begun = Result.RUNNING.value, new_id(), time.monotonic()
+        ours, theirs = _PROCESSES.Pipe(duplex=False)
+        job = replace(self.job, port=row.port, id=row.id)
+        process = _PROCESSES.Process(
+            target=work, args=(job, self.book.place, theirs), name=f"flash {row.port.device}"
+        )
+        process.start()
+        theirs.close()
+        return ours, process
 
-    def _heard(self, row: Row, line: bytes, begun: float) -> None:
-        try:
-            heard = _DECODER.decode(line)
-        except msgspec.MsgspecError:
-            return  # a library's stray print is no news of the board
-        with self._lock:
-            row.step, row.done, row.total = heard.step or row.step, heard.done, heard.total
-            if heard.result:
-                row.seconds = round(time.monotonic() - begun, 1)
-                row.result, row.why, row.id = heard.result, heard.why, heard.id
-                row.board, row.serial, row.version = heard.board, heard.serial, heard.version
-                row.proof = heard.proof
+    def _end(self, row: Row, code: int | None) -> None:
+        """What became of it stands in the journal, which its process has written."""
+        row.seconds = round(time.monotonic() - row.begun, 1)
+        flash = self.book.get(row.id)
+        if flash is None:
+            row.result, row.why = Result.FAILED.value, f"its process ended with code {code} before it began"
+            return
+        if flash.result is Result.RUNNING:
+            flash = next((one for one in self.book.interrupted() if one.id == row.id), flash)
+        row.result, row.why, row.step = flash.result.value, flash.detail, flash.step
+        row.board, row.serial, row.version, row.proof = flash.board, flash.serial, flash.version, flash.proof
 
 
 def grouped(rows: Sequence[Row], sizes: Sequence[int]) -> None:
@@ -153,8 +141,8 @@ def grouped(rows: Sequence[Row], sizes: Sequence[int]) -> None:
 
 def rows_of(match: str, ports: str, groups: str) -> list[Row]:
     """The boards that `match` (VID:PID) or `ports` (separated by commas) name, in groups; PortError otherwise."""
-    rows = [Row(port=port.device, adapter=port.adapter) for port in _targets(match, ports)]
-    if len({row.port for row in rows}) != len(rows):
+    rows = [Row(port=port) for port in _targets(match, ports)]
+    if len({row.port.device for row in rows}) != len(rows):
         raise PortError("--ports: expected each port once; nothing was sent")
     grouped(rows, _sizes(groups))
     return rows
@@ -173,7 +161,10 @@ def checked_report(file: Path | None) -> Path | None:
 
 def report(rows: Sequence[Row], form: str) -> str:
     """The rows as `.json` or `.csv`."""
-    records = [asdict(row) for row in rows]
+    records = [
+        {"port": row.port.device, "adapter": row.port.adapter, **{name: getattr(row, name) for name in REPORTED}}
+        for row in rows
+    ]
     if form == ".json":
         return msgspec.json.format(msgspec.json.encode(records)).decode()
     text = io.StringIO()
@@ -189,10 +180,6 @@ def share(row: Row) -> float:
         return 1.0
     begins, ends = SHARES[Step(row.step)] if row.step in set(Step) else (0.0, 0.0)
     return begins + (ends - begins) * (row.done / row.total if row.total else 0.0)
-
-
-def _drain(pipe: IO[bytes], into: list[bytes]) -> None:
-    into.extend(pipe.readlines()[-20:])
 
 
 def _targets(match: str, ports: str) -> list[Port]:

@@ -40,6 +40,7 @@ class Job:
     """One board to flash. `file`: where the image came from. `known`: what the engineer said.
 
     `ask`: an application that speaks the gateway protocol runs; it says which board this is and goes to its bootloader.
+    `id`: of its entry in the journal, empty for a new one.
     """
 
     port: Port
@@ -54,6 +55,7 @@ class Job:
     attempts: int = ATTEMPTS
     gateway: str = ""
     ask: bool = False
+    id: str = ""
 
 
 def run(job: Job, book: FlashBook, told: Told) -> tuple[Flash, Flashed]:
@@ -137,7 +139,7 @@ def _flashed(job: Job, book: FlashBook, log: FlashLog, told: Told) -> Flashed:
 def _entry(job: Job) -> Flash:
     manifest = job.image.manifest
     return Flash(
-        id="",
+        id=job.id,
         begun_us=0,
         who=job.who,
         port=job.port.device,

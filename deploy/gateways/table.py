@@ -28,8 +28,8 @@ def drawing(title: str) -> Iterator[Callable[[list[Row]], None]]:
 
     def tell(rows: list[Row]) -> None:
         for row in rows:
-            if row.result not in {"running", "not begun"} and row.port not in told:
-                told.add(row.port)
+            if row.result not in {"running", "not begun"} and row.port.device not in told:
+                told.add(row.port.device)
                 console.print(line(row), markup=False, highlight=False, soft_wrap=True)
 
     yield tell
@@ -43,7 +43,7 @@ def table(title: str, rows: list[Row]) -> Table:
     for row in rows:
         drawn.add_row(
             _SIGNS.get(row.result, "✗"),
-            row.port,
+            row.port.device,
             str(row.group),
             f"{row.board} {row.serial}".strip(),
             row.step,
@@ -56,5 +56,5 @@ def table(title: str, rows: list[Row]) -> Table:
 
 def line(row: Row) -> str:
     """One board's end, for a log."""
-    who = f"{row.port} {row.board} {row.serial}".strip()
+    who = f"{row.port.device} {row.board} {row.serial}".strip()
     return f"{who}: {row.result} after {row.seconds:.1f} s{f': {row.why}' if row.why else ''}"

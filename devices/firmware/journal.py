@@ -89,10 +89,14 @@ class FlashBook:
         self._lines = lines
 
     def begin(self, flash: Flash) -> FlashLog:
-        """Write down that a flash begins, before anything happens to the board."""
-        mine = replace(flash, id=uuid.uuid4().hex, begun_us=self._now(), process=_process())
+        """Write down that a flash begins, before anything happens to the board; an empty id becomes a new one."""
+        mine = replace(flash, id=flash.id or new_id(), begun_us=self._now(), process=_process())
         self._put(mine)
         return FlashLog(self, mine)
+
+    def get(self, flash: str) -> Flash | None:
+        """The flash with this id."""
+        return self._last(FLASH.c.id == flash)
 
     def newest(self, limit: int, *, gateway: str = "") -> list[Flash]:
         """The last flashes, newest first; of one gateway when given."""
@@ -191,6 +195,11 @@ class FlashBook:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def new_id() -> str:
+    """An id that no other flash has."""
+    return uuid.uuid4().hex
 
 
 class FlashLog:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -174,6 +176,36 @@ def test_of_many_one_that_fails_stops_no_other_and_the_report_says_each(bench: B
     assert [row["result"] for row in rows] == ["done", "refused", "done"]
     assert "this board has avr:1e9705" in rows[1]["why"]
     assert [row["proof"] for row in rows] == ["read back", "", "read back"]
+
+
+def test_of_many_one_whose_process_is_killed_is_called_interrupted(bench: Bench) -> None:
+    boards = [board(), board()]
+    with plugged(*boards, paced=True) as ports:
+        urls = ",".join(port.url for port in ports)
+        flashing = bench.start(
+            "flash", bench.bundle(), "--all", "--ports", urls, "--report", "report.json", *BOARD
+        )
+        deadline = time.monotonic() + 60
+        while boards[0].pages_written < 5 or boards[1].pages_written < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        entries = json.loads(bench.run("journal", "list", "--json").stdout)
+        victim = next(one for one in entries if one["port"] == ports[0].url)
+        os.kill(int(victim["process"].split(":")[-2]), signal.SIGKILL)
+        flashing.communicate(timeout=60)
+    assert flashing.returncode == 1
+    report = {row["port"]: row["result"] for row in json.loads((bench.folder / "report.json").read_text())}
+    assert report == {ports[0].url: "interrupted", ports[1].url: "done"}
+    assert [holds(one) for one in boards] == [False, True]
+
+
+def test_progress_and_result_can_be_had_as_json_lines(bench: Bench) -> None:
+    with plugged(board()) as (port,):
+        done = bench.run("flash", bench.bundle(), port.url, *BOARD, "--json-lines")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert next(line["step"] for line in lines if "step" in line) == "identify"
+    assert lines[-1]["result"] == "done"
+    assert lines[-1]["proof"] == "read back"
 
 
 def test_a_roll_out_halts_behind_the_group_that_failed(bench: Bench) -> None:
