@@ -91,7 +91,9 @@ def flash(
         record.identified(board, known)
         record.reached(Step.PREFLIGHT, f"{board.chip} {board.serial}".strip())
         preflight(image.manifest, board, known)
-        record.reached(Step.WRITE, f"{image.manifest.version} {image.digest[:16]}")
+        record.reached(
+            Step.WRITE, f"{image.manifest.version} {image.digest[:16]}, key {image.manifest.key or 'none'}"
+        )
         proof, begun = _write(image, driver, board, told, record, attempts)
         record.reached(Step.BOOT, "")
         told(Step.BOOT, 0, 1)

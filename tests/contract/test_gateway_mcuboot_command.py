@@ -68,6 +68,8 @@ def test_a_bare_image_is_flashed_as_what_the_engineer_says_it_is_for_and_the_rec
     assert "board and revision as the engineer said" in done.stderr
     (entry,) = json.loads(bench.run("journal", "list", "--json").stdout)
     assert (entry["board"], entry["version"], entry["bootloader"]) == ("GW-SMP", "1.2.3", "smp")
+    # A bundle is recorded with the id of its key; this one with MCUboot's, for nobody signed what it is for.
+    assert f"key mcuboot:{maker_key().public.id}" in (bench.folder / "data" / "flashes.jsonl").read_text()
     assert board.running == NEW
 
 
