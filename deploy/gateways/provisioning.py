@@ -20,7 +20,7 @@ from devices.errors import FirmwareError, RegistryError, UndercityError
 from devices.firmware.application.client import Client
 from devices.firmware.application.configuration import Child, Configuration
 from devices.firmware.application.messages import Hello
-from devices.firmware.journal import Flash, FlashBook, Result
+from devices.firmware.journal import Flash, FlashBook, Provisioned, Result
 from devices.firmware.link import Link
 from devices.firmware.provision import Expected, Stage, Told, explained, provision
 from devices.fleet import build
@@ -29,7 +29,6 @@ from devices.registry import Device, Gateway, Site
 from ingest.mqtt_settings import MqttSettings
 from ingest.rules import Rule
 
-_NOT_WAITED: Final = "configured; nobody waited for a reading (--no-wait)"
 _LOOKED_BACK: Final = 1000  # flashes
 
 
@@ -86,15 +85,18 @@ def run(plan: Plan, hello: Hello, client: Client, link: Link, city: City, told: 
         plan = replace(plan, configuration=plan.certified(plan.configuration))
         since_us = _commit(plan, hello, client, link, city, devices, told)
         if listener is None:
-            record(city.book, plan, hello, _NOT_WAITED)
+            record(city.book, plan, hello, Provisioned.NOT_WAITED)
             return None
         try:
             first = _first(plan, listener, client, city, since_us, told)
         except (UndercityError, KeyboardInterrupt) as error:
-            record(city.book, plan, hello, f"no valid reading: {_why(error)}")
+            record(city.book, plan, hello, f"{Provisioned.NO_READING}: {_why(error)}")
             raise
     record(
-        city.book, plan, hello, f"first reading: {first.device} at {beijing(first.time_us):%Y-%m-%d %H:%M:%S%z}"
+        city.book,
+        plan,
+        hello,
+        f"{Provisioned.READING}: {first.device}, {beijing(first.time_us):%Y-%m-%d %H:%M:%S%z}",
     )
     return first
 
@@ -124,7 +126,7 @@ def _commit(
         )
     except (UndercityError, OSError, KeyboardInterrupt) as error:
         if at:
-            record(city.book, plan, hello, f"configured, not connected: {_why(error)}")
+            record(city.book, plan, hello, f"{Provisioned.NOT_CONNECTED}: {_why(error)}")
         raise
     return at[0]
 

@@ -38,12 +38,21 @@ class Result(StrEnum):
     INTERRUPTED = "interrupted"  # nobody knows: the process or the machine went away
 
 
+class Provisioned(StrEnum):
+    """How a gateway was seen to report after it was provisioned; a record begins with it, details stand behind ': '."""
+
+    READING = "first reading"
+    NOT_WAITED = "configured; nobody waited for a reading (--no-wait)"
+    NO_READING = "no valid reading"
+    NOT_CONNECTED = "configured, not connected"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flash:
     """One flash. Times: UTC microseconds. `file`: the bundle's absolute path, to finish what was interrupted.
 
-    `usb`: VID:PID, serial number and location of the adapter. `provisioned`: how the gateway was seen to report, or
-    that nobody waited for it; empty when it was not provisioned.
+    `usb`: VID:PID, serial number and location of the adapter. `provisioned`: a `Provisioned` with its details; empty
+    when the gateway was not provisioned.
     """
 
     id: str

@@ -18,7 +18,7 @@ from devices.catalog import SqlRegistry
 from devices.database import connect, sqlite_url
 from devices.firmware.driver import Board, Proof
 from devices.firmware.flash import Flashed, Known
-from devices.firmware.journal import Flash, FlashBook, Result
+from devices.firmware.journal import Flash, FlashBook, Provisioned, Result
 from devices.kinds import load as load_kinds
 from devices.registry import Device, Gateway, Site
 from processors.presence import PresenceBook
@@ -91,6 +91,23 @@ def test_an_unfinished_flash_stands_above_all(client: httpx.Client, gateways: Fa
     page = client.get("/gateways", params={"lang": "en"}).text
     assert "cut while it was at “write”" in page
     assert page.index("ttyUSB3") < page.index("GW-0001")
+
+
+@pytest.mark.parametrize(
+    ("provisioned", "zh", "en"),
+    [
+        (f"{Provisioned.READING}: WP-7, 2026-11-29", "WP-7, 2026-11-29", "WP-7, 2026-11-29"),
+        (Provisioned.NOT_WAITED, "已配置，未等待数据", "configured, nobody waited"),
+        (f"{Provisioned.NO_READING}: refused", "已配置，未见有效数据", "configured, no valid reading"),
+        (f"{Provisioned.NOT_CONNECTED}: login", "已配置，未连上", "configured, not connected"),
+    ],
+)
+def test_how_a_gateway_was_seen_to_report_is_said_in_either_language(
+    client: httpx.Client, gateways: FakeGateways, provisioned: str, zh: str, en: str
+) -> None:
+    gateways.known = [replace(FACTS, provisioned=provisioned)]
+    assert zh in client.get("/gateways", params={"lang": "zh"}).text
+    assert en in client.get("/gateways", params={"lang": "en"}).text
 
 
 @pytest.mark.parametrize("field", ["label", "board", "revision", "serial", "version", "who", "provisioned"])

@@ -18,6 +18,7 @@ from dashboards.console.state import SILENT, WAITING, KindNow
 from dashboards.console.text import both
 from dashboards.errors import BadRequest
 from devices.errors import UndercityError
+from devices.firmware.journal import Provisioned
 
 _ROWS = 500
 
@@ -41,10 +42,11 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRow:
-    """One gateway as the page shows it."""
+    """One gateway as the page shows it. `reported`: (text's key, details) of how it was seen to report."""
 
     facts: GatewayFacts
     site: str
+    reported: tuple[str, str]
     behind: Behind = field(default_factory=Behind)
 
 
@@ -58,7 +60,7 @@ async def gateways(request: Request) -> Response:
     known = await console.feed.call(console.gateways.gateways)
     behind, values_why = await _behind(console.feed)
     rows = [
-        GatewayRow(facts, _site(console, facts), behind.get(facts.id, Behind()))
+        GatewayRow(facts, _site(console, facts), _reported(facts.provisioned), behind.get(facts.id, Behind()))
         for facts in known
         if _matches(facts, text, _site(console, facts)) and (not version or facts.version == version)
     ]
@@ -109,6 +111,13 @@ def _versions(known: Sequence[GatewayFacts]) -> list[tuple[str, int]]:
 
 def _site(console: Console, facts: GatewayFacts) -> str:
     return console.feed.registry.site_name(facts.site) if facts.site else ""
+
+
+def _reported(provisioned: str) -> tuple[str, str]:
+    for one in Provisioned:
+        if provisioned.startswith(one):
+            return f"provisioned_{one.name.lower()}", provisioned.removeprefix(one).removeprefix(": ")
+    return "", provisioned
 
 
 def _matches(facts: GatewayFacts, text: str, site: str) -> bool:
