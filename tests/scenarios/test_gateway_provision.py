@@ -122,7 +122,7 @@ def test_a_gateway_is_provisioned_once_its_first_reading_is_there(laptop: Laptop
 
 def test_a_wrong_password_is_explained_and_the_record_says_how_far_it_came(laptop: Laptop) -> None:
     with simulated(laptop.folder) as url:
-        done = laptop.provision(url, *CHILD, "--connect", "4s", words="wrong-words\n")
+        done = laptop.provision(url, *CHILD, "--connect", "6s", words="wrong-words\n")
     assert done.returncode == 1
     assert "user name or password is wrong" in done.stderr
     assert "its configuration is stored, it goes on trying" in done.stderr
@@ -151,7 +151,7 @@ def test_a_reading_of_a_child_that_is_gone_from_the_registry_is_not_enough(lapto
 def test_an_id_that_the_broker_does_not_let_publish_is_explained(laptop: Laptop) -> None:
     with simulated(laptop.folder) as url:
         where = ("--district", "d1", "--broker", f"127.0.0.1:{laptop.port}", "--no-tls", "--period", "1s")
-        other = ("--gateway", "GW-2", "--user", "GW-1", "--password-file", "-", "--wait", "5s")
+        other = ("--gateway", "GW-2", "--user", "GW-1", "--password-file", "-", "--wait", "8s")
         done = laptop.run("provision", url, *other, *where, *CHILD, words="right-words\n")
     assert done.returncode == 1
     assert (
@@ -166,7 +166,7 @@ def test_a_generated_password_reaches_the_password_file_and_the_gateway_alone(
     passwords = broker.folder / "passwords"
     before = passwords.read_text()
     with simulated(laptop.folder) as url:
-        done = laptop.provision(url, "--no-wait", "--connect", "3s", "--generate", str(passwords))
+        done = laptop.provision(url, "--no-wait", "--connect", "6s", "--generate", str(passwords))
         assert "password is wrong" in done.stderr  # the broker has not read the file yet
         after = passwords.read_text()
         assert broker.pid is not None
