@@ -83,10 +83,8 @@ class Reheard:
 
     def read(self, size: int, timeout_s: float) -> bytes:
         """What is heard again, then what comes."""
-        if not self._again:
-            return self._link.read(size, timeout_s)
         found, self._again = self._again[:size], self._again[size:]
-        return found
+        return found + self._link.read(size - len(found), timeout_s) if len(found) < size else found
 
     def write(self, data: bytes) -> None:
         """Hand all of `data` to the line."""

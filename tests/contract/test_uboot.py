@@ -131,7 +131,7 @@ def connect(board: Emulated, **options: str) -> Driver:
 
 def runs(link: Link | None) -> None:
     assert link
-    heard = link.read(200, 5)
+    heard = link.read(1000, 5)
     if SAYS.rstrip(b"\0") not in heard:
         raise BootError(f"expected the application, got {heard!r}")
 
