@@ -41,7 +41,7 @@ SHORT: Final = 128
 LONG: Final = 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 # A C within text is followed by more text at once; the one that asks for a file is followed by silence.
-_QUIET_S: Final = 0.15
+_QUIET_S: Final = 0.05
 # A C that comes sooner after block 0 was on its way before the block arrived.
 _CROSSED_S: Final = 1.0
 _FIRST_S: Final = 3.0  # until the C after block 0, which not every receiver sends
