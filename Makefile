@@ -33,6 +33,7 @@ bench: setup  ## the whole path beside a C consumer, the codecs, 2,000 loggers (
 	@$(BIN)/python -m tests.benchmarks.flash_many
 	@$(BIN)/python -m tests.benchmarks.flash_rate_avr
 	@$(BIN)/python -m tests.benchmarks.flash_rate_smp
+	@$(BIN)/python -m tests.benchmarks.flash_rate_ymodem
 
 yardsticks: setup  ## detection on public data and labelled faults, with aims (YARDSTICKS="--data FOLDER --only nab")
 	@$(BIN)/python -m tests.yardsticks $(YARDSTICKS)
