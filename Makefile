@@ -55,8 +55,8 @@ format: setup  ## put the code into shape
 docs: setup  ## write the generated tables of deploy/docs again
 	$(BIN)/python -m deploy.docs_tables
 
-charts: setup  ## draw the manual's charts again, some minutes
-	$(BIN)/python -m deploy.docs_charts
+charts: setup  ## draw the manual's charts again, some minutes; KINDS='a b': only these
+	$(BIN)/python -m deploy.docs_charts $(KINDS)
 
 lock: setup  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

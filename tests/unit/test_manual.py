@@ -11,24 +11,6 @@ from devices.kinds import load
 
 FOLDER = Path(__file__).parents[2] / "deploy/docs/detection"
 RULES = [(kind.name, use.rule) for kind in load().values() for use in kind.detectors]
-# Rules whose chart is not drawn or not shown yet. Take out what you mend; nothing may be added.
-TO_DO: set[tuple[str, str]] = {
-    ("sewage_inflow", "ph_out"),
-    ("sewage_inflow", "nh3n_high"),
-    ("sewage_inflow", "nh3n_drift"),
-    ("sewage_inflow", "analysers_drift"),
-    ("sewage_inflow", "nh3n_stuck"),
-    ("sewage_inflow", "flow_stuck"),
-    ("sewage_inflow", "silent"),
-    ("water_pressure", "pressure_low"),
-    ("water_pressure", "pressure_high"),
-    ("water_pressure", "leak_area"),
-    ("water_pressure", "stuck"),
-    ("water_pressure", "surge"),
-    ("water_pressure", "battery_low"),
-    ("water_pressure", "charge_low"),
-    ("water_pressure", "silent"),
-}
 
 
 def section(kind: str, rule: str) -> str:
@@ -45,14 +27,10 @@ def lacking(kind: str, rule: str) -> list[str]:
     return [part for part in parts if part not in text] + ([] if chart.exists() else [chart.name])
 
 
-@pytest.mark.parametrize(("kind", "rule"), [one for one in RULES if one not in TO_DO])
+@pytest.mark.parametrize(("kind", "rule"), RULES)
 def test_every_rule_has_its_half_page_for_an_operator_with_its_chart(kind: str, rule: str) -> None:
     assert lacking(kind, rule) == []
     assert (FOLDER / f"{kind}.{rule}.svg").read_text(encoding="utf-8").startswith("<svg")
-
-
-def test_what_was_mended_is_off_the_to_do_list() -> None:
-    assert [one for one in sorted(TO_DO) if not lacking(*one)] == []
 
 
 def test_no_chart_belongs_to_a_rule_that_is_gone() -> None:
