@@ -1,6 +1,6 @@
 """The charts of the manual: what each rule saw when it found a simulated fault, drawn as the console draws it.
 
-From: the kinds' declared faults, simulated and judged. To: `deploy/docs/detection/KIND.RULE.svg`. It takes some minutes:
+From: the kinds' declared faults, simulated and judged. To: `deploy/docs/detection/KIND.RULE.svg`. It takes minutes:
 `make charts` after a detector or a kind changed what it shows, `make charts KINDS=water_pressure` for one kind.
 """
 
