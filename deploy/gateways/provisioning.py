@@ -147,7 +147,7 @@ def _first(plan: Plan, listener: Listener, client: Client, city: City, since_us:
         since_us=since_us,
         within_s=plan.wait_s,
         status=status,
-        told=lambda line: told(Stage.CONNECT, line),
+        told=lambda line: told(Stage.READING, line),
     )
 
 

@@ -42,6 +42,7 @@ class Stage(StrEnum):
     COMMIT = "commit"
     RESTART = "restart"
     CONNECT = "connect"
+    READING = "first reading"
 
 
 # Called with the stage and one line for a person.
