@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from paho.mqtt.client import Client as Subscriber
 from paho.mqtt.client import MQTTMessage
@@ -18,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from devices.errors import FirmwareError, LinkError
 from devices.firmware import reference
 from devices.firmware.application.client import Client
-from devices.firmware.application.configuration import Child, Configuration
+from devices.firmware.application.configuration import Child, Configuration, Field
 from devices.firmware.application.conformance import Verdict, run
 from devices.firmware.application.messages import Connection, Hello, Trouble
 from devices.firmware.driver import Proof
@@ -31,6 +33,7 @@ from tests.support.broker import running_mosquitto, until
 from tests.support.reference_board import client_of, flashed, needs_qemu, printed, reference_image
 
 COMPILER = "arm-none-eabi-gcc"
+SLOT, RECORD = 0x4000, 4848  # bytes of a flash sector, and of slot_t in fields.c
 USERS = {"GW-1": "of the board", "watcher": "of the test"}
 
 
@@ -119,6 +122,26 @@ def test_a_power_cut_keeps_the_application_and_its_configuration(board: Emulated
     link, client = client_of(board)
     assert client.hello().commit_id == commit
     link.close()
+
+
+@needs_qemu
+def test_a_commit_that_was_cut_at_any_byte_leaves_all_of_the_old(board: EmulatedBoard) -> None:
+    flashed(board)
+    link, client = client_of(board)
+    old, new = client.configure(configuration(1001)), client.configure(configuration(1002))
+    link.close()
+    board.stop()
+    whole = board.flash.read_bytes()
+    written = max(range(0, 2 * SLOT, SLOT), key=lambda at: whole[at + 4 : at + 8])  # its generation
+    assert whole[written + 8 : written + 16] == new
+    for cut in (3, 9, 40, RECORD // 2, RECORD - 4, RECORD - 1):
+        board.flash.write_bytes(whole[: written + cut] + b"\xff" * (SLOT - cut) + whole[written + SLOT :])
+        board.start()
+        link, client = client_of(board)
+        assert client.hello().commit_id == old, cut
+        assert int.from_bytes(client.read_back()[Field.PORT], "big") == 1001
+        link.close()
+        board.stop()
 
 
 @needs_qemu
@@ -214,6 +237,19 @@ def test_a_wrong_password_is_named_by_the_board_and_never_printed(board: Emulate
         assert client.status().trouble == Trouble.LOGIN
         assert "not the password" not in printed(link, "link: MODEM")
         link.close()
+
+
+@needs_qemu
+def test_no_emulator_is_left_when_whoever_started_it_is_killed(tmp_path: Path) -> None:
+    code = "import sys, pathlib, time; from devices.simulator.boards.emulated import EmulatedBoard\n"
+    code += "EmulatedBoard(pathlib.Path(sys.argv[1])).start(); print('started', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == "started\n"
+        left = psutil.Process(starter.pid).children(recursive=True)
+        assert any("qemu" in one.name() for one in left)
+        starter.kill()
+    assert psutil.wait_procs(left, timeout=15)[1] == []
 
 
 @needs_qemu

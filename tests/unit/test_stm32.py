@@ -147,7 +147,7 @@ def test_a_board_cut_short_has_no_vector_table() -> None:
 def test_a_read_protected_board_is_identified_refused_and_never_unprotected() -> None:
     board = Stm32Board(Rom(protected=True))
     board.flash[:4] = b"keep"
-    assert driver_of(board).identify() == Board(chip="stm32:0x413", loader="3.1")
+    assert driver_of(board).identify() == Board(chip="stm32:0x413", loader="3.1, flash read-protected")
     with pytest.raises(RefusedError, match=r"flash is read-protected.*nothing was written$"):
         flashed(board, image_of(program(100)))
     assert board.protected

@@ -67,7 +67,9 @@ class Stm32:
         self._chip = CHIPS.get(number)
         self._board = Board(chip=f"stm32:0x{number:03x}", loader=self._loader)
         self._protected = self._asked(FLASH, 4) is None
-        if self._chip and not self._protected:
+        if self._protected:
+            self._board = replace(self._board, loader=f"{self._loader}, flash read-protected")
+        elif self._chip:
             serial, capacity = self._factory_bytes(self._chip)
             self._board = replace(self._board, serial=serial, capacity=capacity)
         return self._board
