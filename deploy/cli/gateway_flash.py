@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli.gateway_image import KEYS, KeysOption
-from deploy.cli.gateway_ports import BaudOption, BootloaderOption, OptionOption
+from deploy.cli.gateway_ports import BaudOption, BootloaderOption, OptionOption, ask_port
 from deploy.cli.options import ConfigOption
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def flash(  # noqa: PLR0917  options of a command
     from deploy.gateways.many import Rollout, checked_report, rows_of  # noqa: PLC0415
     from deploy.gateways.single import Job, bootloader_for, checked_options  # noqa: PLC0415
     from deploy.gateways.table import drawing  # noqa: PLC0415
-    from devices.errors import PortError, RefusedError  # noqa: PLC0415
+    from devices.errors import RefusedError  # noqa: PLC0415
     from devices.firmware.bundle import read_file  # noqa: PLC0415
     from devices.firmware.drivers import named  # noqa: PLC0415
     from devices.firmware.flash import Known  # noqa: PLC0415
@@ -100,11 +100,8 @@ def flash(  # noqa: PLR0917  options of a command
         image = _bare(content, bundle, options, board, revision)
     book = flash_book(config)
     _offer(book)
-    if not port and not everything:
-        there = ", ".join(one.device for one in listed()) or "none; see 'undercity gateway ports'"
-        raise PortError(f"port: expected one behind the bundle, or --all; ports are: {there}; nothing was sent")
     job = Job(
-        port=Port(device="") if everything else chosen(port, listed()),
+        port=Port(device="") if everything else chosen(port or ask_port(), listed()),
         image=image,
         file=bundle,
         bootloader=loader,
@@ -126,17 +123,35 @@ def flash(  # noqa: PLR0917  options of a command
 
 
 def interrupted(
+    finish: Annotated[bool, typer.Option("--finish", help="Flash each of them again, as it was begun.")] = False,
+    who: Annotated[str, typer.Option("--who", help="Who finishes them; without it the login's name.")] = "",
+    keys: KeysOption = KEYS,
     config: ConfigOption = None,
 ) -> None:
-    """List flashes that were cut and never finished, each with the words that finish it; exit code 1 if any."""
-    from deploy.gateways.laptop import flash_book  # noqa: PLC0415
+    """List flashes that were cut and never finished, or finish them; exit code 1 while any is left."""
+    from deploy.gateways.laptop import flash_book, person  # noqa: PLC0415
 
-    cut = flash_book(config).interrupted()
-    for one in cut:
+    book = flash_book(config)
+    for one in book.interrupted():
         print(_finish(one))
-    if cut:
+        if finish:
+            _finished(one, book, keys, person(who))
+    if book.interrupted():
         raise typer.Exit(1)
     print("no flash is unfinished")
+
+
+def _finished(one: Flash, book: FlashBook, keys: Path, who: str) -> None:
+    """Flash it again; what it says when it cannot is one line, and the next one's turn."""
+    from deploy.gateways.single import again  # noqa: PLC0415
+    from devices.errors import FirmwareError  # noqa: PLC0415
+    from devices.firmware.bundle import read_file  # noqa: PLC0415
+
+    file = Path(one.file)
+    try:
+        _for_a_person(again(one, _opened(read_file(file), file, keys), who), book)
+    except FirmwareError as error:
+        print(f"undercity: {error}", file=sys.stderr)
 
 
 def _offer(book: FlashBook) -> None:
@@ -148,8 +163,8 @@ def _offer(book: FlashBook) -> None:
 def _finish(one: Flash) -> str:
     board = f"{one.board} {one.serial}".strip()
     return (
-        f"{board} at {one.port} was cut while it was at '{one.step}'; the board may hold half an image; finish it: "
-        f"undercity gateway flash {one.file} {one.port} --bootloader {one.bootloader}"
+        f"{board} at {one.port} was cut while it was at '{one.step}'; the board may hold half an image; finish it "
+        "with 'undercity gateway interrupted --finish'"
     )
 
 

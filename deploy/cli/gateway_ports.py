@@ -117,6 +117,26 @@ def identify(
         print(f"{what.replace('_', ' ') + ':':18}{'it does not say' if unknown else value}")
 
 
+def ask_port() -> str:
+    """Which port a person at a terminal means; PortError where there is none to ask, or nobody."""
+    import sys  # noqa: PLC0415
+
+    from devices.errors import PortError  # noqa: PLC0415
+    from devices.firmware.ports import listed  # noqa: PLC0415
+
+    there = listed()
+    if not there or not sys.stdin.isatty():
+        names = ", ".join(one.device for one in there) or "none; 'undercity gateway ports' says why that can be"
+        raise PortError(f"port: expected one to be named; ports are: {names}; nothing was sent")
+    for number, one in enumerate(there, 1):
+        facts = (one.device, one.usb, one.chip or one.description, one.serial, one.location)
+        print(f"{number}  {'  '.join(filter(None, facts))}", file=sys.stderr)
+    asked: int = typer.prompt("which port", type=int, err=True)
+    if not 1 <= asked <= len(there):
+        raise PortError(f"port: expected 1 to {len(there)}, got {asked}; nothing was sent")
+    return there[asked - 1].device
+
+
 def _resumes(*, resumes: bool) -> str:
     return "goes on where it stopped" if resumes else "begins anew"
 

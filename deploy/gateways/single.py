@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+import msgspec
+
 from deploy.gateways.boot import asked, boot_check
 from devices.errors import FirmwareError, ImageError, PortError, RefusedError
 from devices.firmware.driver import BootLoader, Step, Told
@@ -21,7 +23,7 @@ from devices.firmware.drivers import named
 from devices.firmware.flash import ATTEMPTS, Flashed, Known, flash, merged
 from devices.firmware.image import Image
 from devices.firmware.journal import Flash, FlashBook, FlashLog, Result
-from devices.firmware.ports import Port, explained
+from devices.firmware.ports import Port, chosen, explained, listed
 
 # How far a flash is at the beginning and at the end of each step, 0 to 1.
 SHARES: Final = {
@@ -73,6 +75,37 @@ def run(job: Job, book: FlashBook, told: Told) -> tuple[Flash, Flashed]:
             raise
     log.done(flashed)
     return log.flash, flashed
+
+
+class _Settings(msgspec.Struct):
+    """What a job needs besides image and port: as the journal keeps it."""
+
+    baud: int = 0
+    application_baud: int = 115200
+    options: dict[str, str] = {}
+    known: Known = Known()
+
+
+def again(flash: Flash, image: Image, who: str) -> Job:
+    """The job that finishes `flash`; FirmwareError when its entry does not say how."""
+    try:
+        settings = msgspec.json.decode(flash.settings, type=_Settings)
+    except msgspec.MsgspecError:
+        raise FirmwareError(
+            f"flash {flash.id}: its entry does not say how it was done; flash {flash.file} anew; nothing was sent"
+        ) from None
+    return Job(
+        port=chosen(flash.port, listed()),
+        image=image,
+        file=Path(flash.file),
+        bootloader=named(flash.bootloader),
+        who=who,
+        known=settings.known,
+        baud=settings.baud,
+        options=settings.options,
+        application_baud=settings.application_baud,
+        gateway=flash.gateway,
+    )
 
 
 def told_by(bar: Callable[[int, int], None]) -> Told:
@@ -148,6 +181,9 @@ def _entry(job: Job) -> Flash:
         chip=manifest.chip,
         board=manifest.board,
         file=str(job.file.resolve()),
+        settings=msgspec.json.encode(
+            _Settings(job.baud, job.application_baud, dict(job.options), job.known)
+        ).decode(),
         version=manifest.version,
         security_counter=manifest.security_counter,
         digest=manifest.sha256,

@@ -49,8 +49,9 @@ class Provisioned(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flash:
-    """One flash. Times: UTC microseconds. `file`: the bundle's absolute path, to finish what was interrupted.
+    """One flash. Times: UTC microseconds.
 
+    `file`: the bundle's absolute path; `settings`: speeds and options as JSON; both to finish what was interrupted.
     `usb`: VID:PID, serial number and location of the adapter. `provisioned`: a `Provisioned` with its details; empty
     when the gateway was not provisioned.
     """
@@ -71,6 +72,7 @@ class Flash:
     board: str = ""
     revision: str = ""
     file: str = ""
+    settings: str = ""
     version: str = ""
     security_counter: int = 0
     digest: str = ""

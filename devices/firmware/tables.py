@@ -27,6 +27,7 @@ FLASH: Final = Table(
     Column("board", String(64), nullable=False),
     Column("revision", String(64), nullable=False),
     Column("file", String(1000), nullable=False),
+    Column("settings", String(2000), nullable=False),  # JSON: speeds and options, to finish what was cut
     Column("version", String(32), nullable=False),
     Column("security_counter", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),

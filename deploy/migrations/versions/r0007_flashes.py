@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("board", sa.String(length=64), nullable=False),
         sa.Column("revision", sa.String(length=64), nullable=False),
         sa.Column("file", sa.String(length=1000), nullable=False),
+        sa.Column("settings", sa.String(length=2000), nullable=False),
         sa.Column("version", sa.String(length=32), nullable=False),
         sa.Column("security_counter", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
