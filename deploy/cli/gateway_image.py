@@ -77,7 +77,7 @@ def sign(  # noqa: PLR0917  options of a command
     from devices.errors import ImageError  # noqa: PLC0415
     from devices.firmware.bundle import read_file, sealed  # noqa: PLC0415
     from devices.firmware.hexfile import is_hex, read_hex  # noqa: PLC0415
-    from devices.firmware.image import Manifest  # noqa: PLC0415
+    from devices.firmware.image import Image  # noqa: PLC0415
     from devices.firmware.keys import unlock  # noqa: PLC0415
     from devices.firmware.mcuboot import agrees, is_mcuboot, looked_into  # noqa: PLC0415
     from devices.spec import Text  # noqa: PLC0415
@@ -91,24 +91,23 @@ def sign(  # noqa: PLR0917  options of a command
     content = read_file(payload)
     if is_hex(content):
         address, content = read_hex(content, payload.name)
-    manifest = Manifest(
+    if not content:
+        raise ImageError(f"{payload}: expected an image, got an empty file; nothing was signed")
+    image = Image.of(
+        content,
         board=board,
         revisions=tuple(revision),
         version=version,
         security_counter=counter,
-        sha256="0" * 64,
-        size=max(len(content), 1),
         chip=chip,
         base=address,
         boot=boot,
         notes=Text(note_zh, note_en),
         created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     )
-    if not content:
-        raise ImageError(f"{payload}: expected an image, got an empty file; nothing was signed")
     if is_mcuboot(content):
-        agrees(manifest, looked_into(content, payload.name), payload.name)
-    made = sealed(manifest, content, unlock(keys, key, asked_passphrase(passphrase_file, f"passphrase of {key}")))
+        agrees(image.manifest, looked_into(content, payload.name), payload.name)
+    made = sealed(image, unlock(keys, key, asked_passphrase(passphrase_file, f"passphrase of {key}")))
     out.write_bytes(made)
     print(f"{out}: {board} {', '.join(revision)} version {version}, {len(content)} bytes, signed with {key}")
 

@@ -39,7 +39,7 @@ def newest(
         return
     for one in found:
         board = " ".join(filter(None, (one.board, one.revision, one.serial)))
-        shown = f"shown by {one.proof}" if one.proof else one.detail
+        shown = "; ".join(filter(None, (f"shown by {one.proof}" if one.proof else one.detail, one.provisioned)))
         place = f"gateway {one.gateway}" if one.gateway else one.port
         facts = (
             local(one.begun_us),

@@ -89,7 +89,7 @@ def _flashed(blank: DemoBoard, folder: Path, book: FlashBook, say: Say, told: To
     """Sign the image with a key made for this demo, and flash it by the procedure of every board."""
     key = generate(folder / "undercity-keys", "demo", secrets.token_urlsafe(16))
     file = folder / "gateway.ucb"
-    file.write_bytes(sealed(blank.manifest, blank.payload, key))
+    file.write_bytes(sealed(blank.image, key))
     image = opened(
         file.read_bytes(), Keyring((key.public,)), name=file.name, today=time.strftime("%Y-%m-%d", time.gmtime())
     )
@@ -127,7 +127,7 @@ def _provisioned(blank: DemoBoard, system: DemoSystem, city: City, say: Say) -> 
         client = Client(link)
         plan = Provisioning(
             configuration=configuration,
-            expected=Expected(board=blank.manifest.board),
+            expected=Expected(board=blank.image.manifest.board),
             who=person(""),
             port=blank.url,
             children=CHILDREN,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Final
 from deploy.gateways.modem import PahoModem
 from devices.firmware import reference
 from devices.firmware.application.messages import Capability
-from devices.firmware.image import Manifest
+from devices.firmware.image import Image
 from devices.simulator.boards import SimulatedBoard
 from devices.simulator.boards.application import GatewayApplication
 from devices.simulator.boards.emulated import EmulatedBoard, missing
@@ -25,17 +26,19 @@ from devices.simulator.boards.serving import serve_tcp
 from devices.simulator.boards.stm32 import Rom, Stm32Board
 
 _FLASH_AT: Final = 0x0800_0000
+_VECTORS: Final = struct.pack(
+    "<II", 0x2002_0000, reference.BASE + 0x101
+)  # stack and entry: a chip starts nothing else
 _SIMULATED: Final = 24_000  # bytes of an image that nothing executes: seeded noise, so that every byte is checked
 
 
 @dataclass(frozen=True, slots=True)
 class DemoBoard:
-    """A board with power. `what`: for a person. `manifest`, `payload`: the image made for it."""
+    """A board with power. `what`: for a person. `image`: made for it, not yet signed."""
 
     url: str
     what: str
-    manifest: Manifest
-    payload: bytes
+    image: Image
 
 
 @contextmanager
@@ -47,13 +50,12 @@ def board(folder: Path, *, python: bool) -> Iterator[DemoBoard]:
             yield made
         return
     with EmulatedBoard(folder / "board") as emulated:
-        payload = reference.application()
-        yield DemoBoard(emulated.url, "an STM32F405 under QEMU", _manifest(payload, reference.BASE), payload)
+        yield DemoBoard(emulated.url, "an STM32F405 under QEMU", reference.image(reference.application()))
 
 
 @contextmanager
 def _in_python(why: str) -> Iterator[DemoBoard]:
-    payload = random.Random(1).randbytes(_SIMULATED)  # noqa: S311  the same bytes each time are the point
+    payload = _VECTORS + random.Random(1).randbytes(_SIMULATED)  # noqa: S311  the same bytes each time are the point
     modem = PahoModem()
 
     def start(flash: bytes) -> SimulatedBoard:
@@ -74,9 +76,7 @@ def _in_python(why: str) -> Iterator[DemoBoard]:
 
     try:
         with serve_tcp(Stm32Board(application=start)) as served:
-            yield DemoBoard(
-                served.url, f"a board simulated in Python ({why})", _manifest(payload, reference.BASE), payload
-            )
+            yield DemoBoard(served.url, f"a board simulated in Python ({why})", reference.image(payload))
     finally:
         modem.close()
 
@@ -97,17 +97,3 @@ class _Silent:
 
     def power_cut(self) -> None:
         """Nothing was going on."""
-
-
-def _manifest(payload: bytes, base: int) -> Manifest:
-    return Manifest(
-        board=reference.BOARD,
-        revisions=(reference.REVISION,),
-        version=reference.VERSION,
-        security_counter=reference.SECURITY_COUNTER,
-        sha256=hashlib.sha256(payload).hexdigest(),
-        size=len(payload),
-        chip=reference.CHIP,
-        base=base,
-        boot="hello",
-    )

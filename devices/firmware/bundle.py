@@ -13,7 +13,6 @@ The manifest's very bytes are signed, so nothing has to be written in a canonica
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -53,12 +52,11 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=True):
 _DECODER: Final = msgspec.json.Decoder(_Wire)
 
 
-def sealed(manifest: Manifest, payload: bytes, key: SigningKey) -> bytes:
-    """`payload` as a bundle signed with `key`; the manifest's digest, size and key id are filled in."""
-    manifest = replace(manifest, sha256=hashlib.sha256(payload).hexdigest(), size=len(payload), key=key.public.id)
-    Image(manifest, payload)  # nothing is signed that could not be read back
+def sealed(image: Image, key: SigningKey) -> bytes:
+    """`image` as a bundle signed with `key`, whose id the manifest names."""
+    manifest = replace(image.manifest, key=key.public.id)
     written = msgspec.json.encode({"v": 1, **asdict(manifest)})
-    parts = (MAGIC, len(written).to_bytes(_LENGTH, "big"), written, key.sign(_DOMAIN + written), payload)
+    parts = (MAGIC, len(written).to_bytes(_LENGTH, "big"), written, key.sign(_DOMAIN + written), image.payload)
     return b"".join(parts)
 
 

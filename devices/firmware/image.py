@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from devices.errors import ImageError
 from devices.spec import Text
@@ -72,6 +72,11 @@ class Image:
                 f"image for {self.manifest.board} {self.manifest.version}: expected {self.manifest.size} bytes with "
                 f"digest {self.manifest.sha256[:16]}…, got {len(self.payload)} with {found[:16]}…; it is not used"
             )
+
+    @classmethod
+    def of(cls, payload: bytes, **facts: Any) -> Image:
+        """`payload` with a manifest of these facts; digest and size are its own."""
+        return cls(Manifest(sha256=hashlib.sha256(payload).hexdigest(), size=len(payload), **facts), payload)
 
     @property
     def digest(self) -> str:

@@ -35,6 +35,14 @@ def holds(one: Stk500Board, payload: bytes = PAYLOAD) -> bool:
     return bytes(one.flash[: len(payload)]) == payload
 
 
+def under_way(*boards: Stk500Board) -> None:
+    """Wait until each board holds some pages of an image, and not yet all."""
+    deadline = time.monotonic() + 60
+    while min(one.pages_written for one in boards) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_board_is_flashed_verified_started_and_written_down(bench: Bench) -> None:
     one = board()
     with plugged(one) as (port,):
@@ -130,10 +138,7 @@ def test_a_flash_that_was_killed_is_found_offered_and_finished(bench: Bench) -> 
     one = board()
     with plugged(one, paced=True) as (port,):
         flashing = bench.start("flash", bench.bundle(), port.url, *BOARD)
-        deadline = time.monotonic() + 60
-        while one.pages_written < 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        under_way(one)
         flashing.kill()
         flashing.communicate()
         assert not holds(one)
@@ -152,10 +157,7 @@ def test_a_flash_ended_by_a_signal_writes_down_that_it_was(bench: Bench) -> None
     one = board()
     with plugged(one, paced=True) as (port,):
         flashing = bench.start("flash", bench.bundle(), port.url, *BOARD)
-        deadline = time.monotonic() + 60
-        while one.pages_written < 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        under_way(one)
         flashing.terminate()
         _, error = flashing.communicate(timeout=60)
     assert flashing.returncode == 130
@@ -185,10 +187,7 @@ def test_of_many_one_whose_process_is_killed_is_called_interrupted(bench: Bench)
         flashing = bench.start(
             "flash", bench.bundle(), "--all", "--ports", urls, "--report", "report.json", *BOARD
         )
-        deadline = time.monotonic() + 60
-        while boards[0].pages_written < 5 or boards[1].pages_written < 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        under_way(*boards)
         entries = json.loads(bench.run("journal", "list", "--json").stdout)
         victim = next(one for one in entries if one["port"] == ports[0].url)
         os.kill(int(victim["process"].split(":")[-2]), signal.SIGKILL)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.cli import main
 from devices.firmware.bundle import sealed
-from devices.firmware.image import Manifest
+from devices.firmware.image import Image
 from devices.firmware.keys import Keyring, SigningKey, save_keyring
 from devices.simulator.boards.stk500 import Stk500Board
 
@@ -43,8 +43,7 @@ class Bench:
         """A signed bundle for an AVR board; its file name."""
         facts = {"board": "GW-AVR", "revisions": ("r1",), "version": "1.2.3", "security_counter": 2}
         facts |= {"chip": "avr:1e950f", "boot": f"text:{BANNER[:17].decode()}", **values}
-        manifest = Manifest(sha256="0" * 64, size=1, **facts)
-        (self.folder / name).write_bytes(sealed(manifest, payload, KEY))
+        (self.folder / name).write_bytes(sealed(Image.of(payload, **facts), KEY))
         return name
 
     def run(self, *words: str) -> Ended:

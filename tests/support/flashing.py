@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from devices.errors import BootError, FirmwareError
 from devices.firmware.driver import Board, Driver, Proof, Step
 from devices.firmware.flash import Flashed, Known, flash
-from devices.firmware.image import Image, Manifest
+from devices.firmware.image import Image
 from devices.firmware.link import Link
 
 if TYPE_CHECKING:
@@ -30,10 +30,8 @@ def image(size: int, **manifest: object) -> Image:
         "revisions": (REVISION,),
         "version": "1.2.3",
         "security_counter": 1,
-        "sha256": hashlib.sha256(payload).hexdigest(),
-        "size": size,
     }
-    return Image(Manifest(**(stated | manifest)), payload)  # type: ignore[arg-type]
+    return Image.of(payload, **(stated | manifest))
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 import pytest
@@ -13,7 +12,7 @@ from devices.firmware.application.client import Client
 from devices.firmware.driver import Proof
 from devices.firmware.drivers import named
 from devices.firmware.flash import Flashed, Known, flash
-from devices.firmware.image import Image, Manifest
+from devices.firmware.image import Image
 from devices.firmware.link import Link, SerialLink
 from devices.simulator.boards.emulated import EmulatedBoard, missing
 from tests.support.flashing import Kept
@@ -24,18 +23,7 @@ KNOWN = Known(board=reference.BOARD, revision=reference.REVISION, source="test")
 
 def reference_image(payload: bytes | None = None) -> Image:
     """The application as an image for its board."""
-    payload = reference.application() if payload is None else payload
-    manifest = Manifest(
-        board=reference.BOARD,
-        revisions=(reference.REVISION,),
-        version=reference.VERSION,
-        security_counter=reference.SECURITY_COUNTER,
-        sha256=hashlib.sha256(payload).hexdigest(),
-        size=len(payload),
-        chip=reference.CHIP,
-        base=reference.BASE,
-    )
-    return Image(manifest, payload)
+    return reference.image(reference.application() if payload is None else payload)
 
 
 def says_its_digest(image: Image, link: Link | None) -> Proof:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from devices.errors import ImageError
 from devices.firmware.bundle import looked_into, opened, sealed
-from devices.firmware.image import Image, Manifest
+from devices.firmware.image import Image
 from devices.firmware.keys import (
     Keyring,
     PublicKey,
@@ -29,28 +29,27 @@ from devices.spec import Text
 TODAY = "2026-11-29"
 KEY = SigningKey("maker", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 RING = Keyring((KEY.public,))
-MANIFEST = Manifest(
-    board="GW-1",
-    revisions=("r2", "r3"),
-    version="1.2.3",
-    security_counter=4,
-    sha256="0" * 64,
-    size=1,
-    chip="stm32:0x413",
-    base=0x0800_0000,
-    notes=Text("修复", "mended"),
-)
+FACTS = {
+    "board": "GW-1",
+    "revisions": ("r2", "r3"),
+    "version": "1.2.3",
+    "security_counter": 4,
+    "chip": "stm32:0x413",
+    "base": 0x0800_0000,
+    "notes": Text("修复", "mended"),
+}
+IMAGE = Image.of(b"firmware", **FACTS)
 
 
 def bundle(payload: bytes = b"firmware") -> bytes:
-    return sealed(MANIFEST, payload, KEY)
+    return sealed(Image.of(payload, **FACTS), KEY)
 
 
 @given(st.binary(min_size=1, max_size=3000))
 def test_what_was_sealed_is_opened_as_it_was(payload: bytes) -> None:
     image = opened(bundle(payload), RING, name="a.ucb", today=TODAY)
-    assert image.payload == payload
-    assert replace(image.manifest, sha256="0" * 64, size=1, key="") == MANIFEST
+    assert Image(replace(image.manifest, key=""), image.payload) == Image.of(payload, **FACTS)
+    assert image.manifest.key == KEY.public.id
 
 
 @given(st.data())
@@ -101,12 +100,12 @@ def test_a_payload_longer_than_signed_is_refused() -> None:
 )
 def test_a_manifest_that_makes_no_sense_is_refused(values: dict[str, object], says: str) -> None:
     with pytest.raises(ImageError, match=says):
-        replace(MANIFEST, **values)
+        replace(IMAGE.manifest, **values)
 
 
 def test_an_image_is_never_held_that_is_not_what_its_manifest_says() -> None:
-    with pytest.raises(ImageError, match="expected 1 bytes"):
-        Image(MANIFEST, b"other")
+    with pytest.raises(ImageError, match="expected 8 bytes"):
+        Image(IMAGE.manifest, b"other")
 
 
 def test_a_key_is_encrypted_and_readable_by_its_owner_only(tmp_path: Path) -> None:
@@ -147,7 +146,7 @@ NEW = SigningKey("maker-2", Ed25519PrivateKey.from_private_bytes(bytes(reversed(
 
 def test_after_a_rotation_both_keys_count_until_the_day_and_the_new_one_alone_behind_it() -> None:
     ring = RING.rotated(read_rotation(rotation(KEY, NEW.public, "2026-12-31"), "r.json"))
-    by_new = sealed(MANIFEST, b"x", NEW)
+    by_new = sealed(Image.of(b"x", **FACTS), NEW)
     assert opened(bundle(), ring, name="a", today="2026-12-30")
     assert opened(by_new, ring, name="a", today="2026-12-30")
     assert opened(by_new, ring, name="a", today="2026-12-31")

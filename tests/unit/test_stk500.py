@@ -16,7 +16,7 @@ from devices.firmware.driver import Proof, Step
 from devices.firmware.drivers import named
 from devices.firmware.drivers.stk500 import Stk500, connect
 from devices.firmware.flash import Flashed, Known, flash
-from devices.firmware.image import Image, Manifest
+from devices.firmware.image import Image
 from devices.simulator.boards.stk500 import Stk500Board
 from tests.fakes.serial_line import Faults, SerialLine
 from tests.support.flashing import Kept
@@ -26,18 +26,16 @@ HOLD = b"\xff\xcf"
 
 
 def image_of(payload: bytes, chip: str = "avr:1e950f", base: int = 0) -> Image:
-    manifest = Manifest(
+    return Image.of(
+        payload,
         board="cabinet",
         revisions=("r2",),
         version="1.2.3",
         security_counter=1,
-        sha256=hashlib.sha256(payload).hexdigest(),
-        size=len(payload),
         chip=chip,
         base=base,
         boot="loader",
     )
-    return Image(manifest, payload)
 
 
 def program(size: int, seed: int = 1) -> bytes:

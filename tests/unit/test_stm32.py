@@ -16,7 +16,7 @@ from devices.firmware.drivers.stm32.chips import CHIPS, FLASH
 from devices.firmware.drivers.stm32.driver import Stm32, Wire
 from devices.firmware.drivers.stm32.protocol import _page_list
 from devices.firmware.flash import Flashed, Known, flash
-from devices.firmware.image import Image, Manifest
+from devices.firmware.image import Image
 from devices.firmware.link import Line
 from devices.simulator.boards.stm32 import Rom, Stm32Board, Trouble
 from tests.fakes.serial_line import Faults, SerialLine
@@ -39,18 +39,16 @@ class Steps:
 
 
 def image_of(payload: bytes, chip: str = "", base: int = 0) -> Image:
-    manifest = Manifest(
+    return Image.of(
+        payload,
         board="cabinet",
         revisions=("r2",),
         version="1.2.3",
         security_counter=1,
-        sha256=hashlib.sha256(payload).hexdigest(),
-        size=len(payload),
         chip=chip,
         base=base,
         boot="loader",
     )
-    return Image(manifest, payload)
 
 
 def program(size: int) -> bytes:

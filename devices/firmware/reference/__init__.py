@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from devices.firmware.image import Image
+
 BOARD: Final = "undercity-ref"
 REVISION: Final = "r1"
 CHIP: Final = "stm32:0x413"
@@ -32,6 +34,19 @@ def bootloader() -> bytes:
 def application() -> bytes:
     """The payload of an image for this board, to be written at `BASE`."""
     return (_BUILT / "application.bin").read_bytes()
+
+
+def image(payload: bytes) -> Image:
+    """`payload` as an image for this board."""
+    return Image.of(
+        payload,
+        board=BOARD,
+        revisions=(REVISION,),
+        version=VERSION,
+        security_counter=SECURITY_COUNTER,
+        chip=CHIP,
+        base=BASE,
+    )
 
 
 def record() -> Mapping[str, str]:
