@@ -71,6 +71,15 @@ def test_spi_flash_is_read_back_into_memory_that_held_something_else() -> None:
         loader.verify(image(SIZE), lambda *_: None)
 
 
+def test_a_store_that_cannot_be_read_is_not_taken_for_the_memory_it_came_from() -> None:
+    board = UBootBoard(faults=UBootFaults(store_fails=True, read_fails=True))
+    loader = driver(board, SPI)
+    loader.identify()
+    loader.write(image(SIZE), lambda *_: None)
+    with pytest.raises(VerifyError, match="in the store at 0x40200000"):
+        loader.verify(image(SIZE), lambda *_: None)
+
+
 def test_a_bit_that_flash_does_not_take_is_seen() -> None:
     board = UBootBoard(faults=UBootFaults(stuck_at=1700))
     with pytest.raises(VerifyError, match="in flash at 0x4040000: expected CRC-32"):

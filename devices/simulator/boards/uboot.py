@@ -24,10 +24,12 @@ _CTRL_C, _CANCEL_LINE = 0x03, 0x18
 
 @dataclass(slots=True)
 class UBootFaults:
-    """`stuck_at`: byte of each store that cannot be programmed; -1: none. `store_fails`: `sf update` does nothing."""
+    """`stuck_at`: byte of each store that cannot be programmed; -1: none. `store_fails`, `read_fails`:
+    `sf update` or `sf read` does nothing."""
 
     stuck_at: int = -1
     store_fails: bool = False
+    read_fails: bool = False
 
 
 @dataclass(slots=True)
@@ -184,6 +186,8 @@ class UBootBoard:
             return "No SPI flash selected. Please run `sf probe'\r\n"
         address, offset, size = (int(word, 16) for word in words[1:])
         memory, start = self._at(address, size)
+        if words[0] == "read" and self.faults.read_fails:
+            return "SPI flash read failed\r\n"
         if words[0] == "read":
             memory[start : start + size] = self.spi[offset : offset + size]
             return f"device 0 offset 0x{offset:x}, size 0x{size:x}\r\nSF: {size} bytes @ 0x{offset:x} Read: OK\r\n"
