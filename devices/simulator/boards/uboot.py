@@ -24,8 +24,11 @@ _CTRL_C, _CANCEL_LINE = 0x03, 0x18
 
 @dataclass(slots=True)
 class UBootFaults:
-    """`stuck_at`: byte of each store that cannot be programmed; -1: none. `store_fails`, `read_fails`:
-    `sf update` or `sf read` does nothing."""
+    """What goes wrong with its stores.
+
+    `stuck_at`: byte of each that cannot be programmed, -1: none. `store_fails`, `read_fails`: `sf update`, `sf read` do
+    nothing.
+    """
 
     stuck_at: int = -1
     store_fails: bool = False
