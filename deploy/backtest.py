@@ -13,7 +13,17 @@ from dataclasses import dataclass, replace
 from deploy.backtest_sources import Progress, RowsSource, Source
 from devices.readings import Float64
 from devices.spec import Kind
-from processors.backtest.compare import Comparison, Set, affected, changed, chosen, compare, device_months, usable
+from processors.backtest.compare import (
+    Comparison,
+    Set,
+    affected,
+    changed,
+    chosen,
+    compare,
+    demand_usable,
+    device_months,
+    usable,
+)
 from processors.backtest.labels import Judged, Label, Measures, by_verdicts, measure
 from processors.backtest.run import Span
 
@@ -73,7 +83,9 @@ def backtest(source: Source, wanted: Wanted, bar: Bar) -> Report:
     """Judge `source` by today's rules, and by changed ones; BacktestError for what does not exist."""
     kind = chosen(source.kind, wanted.detectors)
     other = changed(kind, wanted.changes) if wanted.changes else None
-    if other is not None and not usable(kind):
+    if other is None:
+        demand_usable(kind)
+    elif not usable(kind):
         kind, other = other, None  # a detector that does nothing without them has no today to compare with
     spans, scores = _spans(source, kind, "today's rules", wanted, bar, scored=other is None)
     report = Report(source, wanted, _run(source, kind, spans, wanted), scores=scores)

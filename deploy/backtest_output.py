@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -50,9 +50,22 @@ def written(path: Path) -> Iterator[TextIO]:
         Path(name).unlink(missing_ok=True)
 
 
-def check_writable(path: Path | None) -> None:
-    """BacktestError before hours of work where `path` could not be written after it."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
+def check_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
+    """BacktestError before hours of work for what cannot be written, or would overwrite what is read or written."""
+    taken = {path.resolve(): "a file that is read" for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        _check_writable(path)
+        if path.resolve() in taken:
+            raise BacktestError(
+                f"{path}: expected a file of its own, got {taken[path.resolve()]}; nothing was run"
+            )
+        taken[path.resolve()] = "one that is written already"
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise BacktestError(f"{path}: expected a file in a folder that can be written to; nothing was run")
 
 

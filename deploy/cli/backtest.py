@@ -56,15 +56,14 @@ def backtest(
     import sys  # noqa: PLC0415  with the heavy ones
 
     from deploy import backtest as work  # noqa: PLC0415  heavy imports, this command only
-    from deploy.backtest_output import check_writable, figures, tables, write_alerts, write_scores  # noqa: PLC0415
+    from deploy.backtest_output import check_outputs, figures, tables, write_alerts, write_scores  # noqa: PLC0415
     from deploy.cli.alerts import print_table  # noqa: PLC0415
     from processors.backtest.compare import parsed  # noqa: PLC0415
     from processors.backtest.files import zone_of  # noqa: PLC0415
     from processors.backtest.labels import read_labels  # noqa: PLC0415
     from processors.backtest.series import Asked  # noqa: PLC0415
 
-    for path in (alerts, scores, report):
-        check_writable(path)
+    check_outputs((alerts, scores, report), (file, truth, config))
     changes = [parsed(text) for text in set_ or []]
     zone_of(timezone)
     asked = Asked(
@@ -79,6 +78,8 @@ def backtest(
         to_us=moment(to, "--to", timezone),
     )
     declared = _kind(kind)
+    if asked.from_us is not None and asked.to_us is not None and asked.from_us >= asked.to_us:
+        raise UndercityError(f"--from: expected a time before --to, got {from_!r} and {to!r}; nothing was run")
     if scores is not None and (file is None or store):
         raise UndercityError("--scores: expected --file with one series, got none; nothing was run")
     source = _source(config, declared, file, asked, store=store)

@@ -100,12 +100,18 @@ def usable(kind: Kind) -> bool:
     return True
 
 
-def _try(use: Use) -> None:
+def demand_usable(kind: Kind) -> None:
+    """BacktestError for a rule of `kind` that needs parameters nobody gave."""
+    for use in kind.detectors:
+        _try(use, f" (say --set {use.rule}.PARAM=VALUE)")
+
+
+def _try(use: Use, way_out: str = "") -> None:
     try:
         detectors.build(use.detector, use.params)
     except RuleError as error:
         said = str(error).removesuffix("; the rule is not used")
-        raise BacktestError(f"rule {use.rule}: {said}; nothing was run") from error
+        raise BacktestError(f"rule {use.rule}: {said}{way_out}; nothing was run") from error
 
 
 @dataclass(frozen=True, slots=True)

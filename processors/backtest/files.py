@@ -45,6 +45,7 @@ _COUNTED: Final = {
 _EARLIEST_US: Final = 0  # 1970
 _LATEST_US: Final = 4_102_444_800_000_000  # 2100
 _COUNTED_FROM_US: Final = 1_577_836_800_000_000 - 8 * 3_600_000_000  # 2020-01-01 00:00 in Beijing, a Wednesday
+_RAGGED: Final = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")  # what pandas says
 _MOSTLY: Final = 0.9
 _NAMED: Final = 0.5  # of a column that is called time
 
@@ -334,7 +335,7 @@ def _plain(name: str) -> str:
 
 def few(names: Sequence[str]) -> str:
     """The first of `names` for one line of a terminal."""
-    shown = ", ".join(short(name) for name in names[:8])
+    shown = ", ".join(short(name) for name in names[:8]) or "none"
     return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
 
 
@@ -345,6 +346,9 @@ def short(text: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
+    if ragged := _RAGGED.search(str(error)):
+        expected, line, got = ragged.groups()
+        return f"{got} cells in line {line} after {expected} in those before"
     said = str(error).strip().splitlines()
     return short(said[0]) if said else type(error).__name__
 

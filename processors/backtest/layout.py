@@ -42,15 +42,20 @@ def load(path: Path, kind: Kind | None, asked: Asked) -> Loaded:
     sheet = Sheet.of(read_table(path, time=asked.time, zone=asked.zone), asked)
     if kind is None:
         series, names = any_columns(sheet)
+        _demand_numbers(series, sheet)
         kind = generic.kind_of(names, asked.detector)
     else:
         series = of_kind(sheet, kind)
+        _demand_numbers(series, sheet)
         _to_units(series, kind, asked, sheet.notes)
+    return Loaded(kind, _rows(sheet.table, series, kind, asked), sheet.table, sheet.notes)
+
+
+def _demand_numbers(series: Sequence[Series], sheet: Sheet) -> None:
     if not series:
         raise BacktestError(
-            f"{short(path.name)}: expected columns of numbers, got {few(sheet.names)}; nothing was run"
+            f"{short(sheet.table.path.name)}: expected columns of numbers, got {few(sheet.names)}; nothing was run"
         )
-    return Loaded(kind, _rows(sheet.table, series, kind, asked), sheet.table, sheet.notes)
 
 
 def _to_units(series: Sequence[Series], kind: Kind, asked: Asked, notes: list[Text]) -> None:

@@ -220,6 +220,22 @@ def test_metres_of_water_are_said_on_standard_error(tmp_path: Path) -> None:
         ("--kind water_pressure --file {folder}/none.csv", "none.csv: expected a CSV or Parquet file, got none"),
         ("--kind water_pressure --file {file} --truth {file}", "day.csv: expected columns start,end,device"),
         ("--kind generic", "--kind generic: expected --file"),
+        (
+            "--kind generic --file {file} --alerts {file}",
+            "day.csv: expected a file of its own, got a file that is",
+        ),
+        (
+            "--kind generic --file {file} --alerts {folder}/a.csv --report {folder}/../{folder.name}/a.csv",
+            "a.csv: expected a file of its own, got one that is written already",
+        ),
+        (
+            "--kind generic --file {file} --detector burst",
+            "rule burst: detector burst: expected change >0, got nan",
+        ),
+        (
+            "--kind generic --file {file} --from 2026-01-02 --to 2026-01-01",
+            "--from: expected a time before --to, got '2026-01-02' and '2026-01-01'",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_1(
@@ -230,6 +246,31 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     assert said in done.errors[-1]
     assert [line for line in done.errors[:-1] if not line.startswith("note: ")] == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["day.csv"]
+
+
+@pytest.mark.parametrize("kind", ["generic", "water_pressure"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "expected a header and rows, got an empty file"),
+        (b"time,A\n", "expected rows of readings, got none"),
+        (b"time\n2026-01-01\n", "expected columns of numbers, got none"),
+        (b"time,A\n2026-01-01,x\n", "expected columns of numbers, got A"),
+        (b"time,A\n2026-01-01,\n", "expected numbers beside the times, got none"),
+        (b"A,B\n1,2\n", "expected a column of times, got A, B"),
+        (b"time,A\n2026-01-01,1\n2026-01-02,1,2,3\n", "got 4 cells in line 3 after 2 in those before"),
+        (b"\x89PNG\0", "expected CSV text or Parquet, got other binary data"),
+        (b"PAR1 and no more", "expected a Parquet file that can be read"),
+    ],
+)
+def test_a_file_without_readings_is_refused_in_one_line(tmp_path: Path, kind: str, text: bytes, said: str) -> None:
+    path, out = tmp_path / "in.csv", tmp_path / "alerts.csv"
+    path.write_bytes(text)
+    done = undercity("backtest", "--kind", kind, "--file", path, "--alerts", out)
+    assert (done.code, len(done.errors)) == (1, 1)
+    assert done.errors[0].startswith("in.csv: ")
+    assert said in done.errors[0]
+    assert not out.exists()
 
 
 # the journal and the store
