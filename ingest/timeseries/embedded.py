@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -27,6 +28,7 @@ from ingest.timeseries.settings import EmbeddedSettings
 from ingest.timeseries.tables import KindTable, create_schema
 
 log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 
 class EmbeddedStore:
@@ -173,23 +175,36 @@ class EmbeddedStore:
             finally:
                 cursor.close()
 
+    def _seen(self, look: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
+        """What `look` finds; once more where memory names a table or a column that is not committed yet."""
+        with self._reading() as db:
+            try:
+                return look(db)
+            except (duckdb.CatalogException, duckdb.BinderException):
+                log.debug("store_read_waits_for_write", path=str(self._settings.path))
+        with self._writing:
+            pass  # the write under way has been committed or taken back
+        with self._reading() as db:
+            return look(db)
+
     def history(
         self, kind: Kind, device: str, quantity: str, start_us: int, end_us: int, every_us: int | None = None
     ) -> History:
         """See `TimeSeriesStore.history`."""
         kind.column(quantity)
-        with self._reading() as db:
+
+        def look(db: duckdb.DuckDBPyConnection) -> History:
             table = self._tables.get(kind.name)
             ordinal = table.ordinal.get(device) if table and quantity in table.quantities else None
             if table is None or ordinal is None:
                 return embedded_reads.nothing(every_us)
             return embedded_reads.history(db, table, ordinal, quantity, (start_us, end_us), every_us)
 
+        return self._seen(look)
+
     def latest(self, kind: Kind, now_us: int) -> Latest:
         """See `TimeSeriesStore.latest`."""
-        with self._reading() as db:
-            table = self._tables.get(kind.name)
-            return embedded_reads.latest(db, table, kind, now_us)
+        return self._seen(lambda db: embedded_reads.latest(db, self._tables.get(kind.name), kind, now_us))
 
     def retain(self, before_us: int) -> None:
         """See `TimeSeriesStore.retain`."""

@@ -182,20 +182,21 @@ def test_of_many_one_that_fails_stops_no_other_and_the_report_says_each(bench: B
 
 def test_of_many_one_whose_process_is_killed_is_called_interrupted(bench: Bench) -> None:
     boards = [board(), board()]
+    longer = PAYLOAD * 5
     with plugged(*boards, paced=True) as ports:
         urls = ",".join(port.url for port in ports)
         flashing = bench.start(
-            "flash", bench.bundle(), "--all", "--ports", urls, "--report", "report.json", *BOARD
+            "flash", bench.bundle(payload=longer), "--all", "--ports", urls, "--report", "report.json", *BOARD
         )
         under_way(*boards)
-        entries = json.loads(bench.run("journal", "list", "--json").stdout)
+        entries = map(json.loads, (bench.folder / "data" / "flashes.jsonl").read_text().splitlines())
         victim = next(one for one in entries if one["port"] == ports[0].url)
         os.kill(int(victim["process"].split(":")[-2]), signal.SIGKILL)
         flashing.communicate(timeout=100)
     assert flashing.returncode == 1
     report = {row["port"]: row["result"] for row in json.loads((bench.folder / "report.json").read_text())}
     assert report == {ports[0].url: "interrupted", ports[1].url: "done"}
-    assert [holds(one) for one in boards] == [False, True]
+    assert [holds(one, longer) for one in boards] == [False, True]
 
 
 def test_progress_and_result_can_be_had_as_json_lines(bench: Bench) -> None:

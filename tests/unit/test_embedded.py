@@ -142,6 +142,37 @@ def test_readers_on_other_threads_see_whole_writes_only(tmp_path: Path) -> None:
     store.close()
 
 
+def test_who_asks_while_a_kinds_first_write_is_under_way_gets_what_it_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = fleet_of(WELL, ["A"])
+    store = EmbeddedStore(settings(tmp_path))
+    arranged, go_on = threading.Event(), threading.Event()
+    real = EmbeddedStore._store
+
+    def held(self: EmbeddedStore, *values: object) -> object:
+        done = real(self, *values)
+        arranged.set()
+        assert go_on.wait(20)
+        return done
+
+    monkeypatch.setattr(EmbeddedStore, "_store", held)
+    writer = threading.Thread(target=store.write, args=([batch_of(fleet, hours(["A"], 3))], 1))
+    writer.start()
+    assert arranged.wait(20)
+    found: list[int] = []
+    reader = threading.Thread(
+        target=lambda: found.append(len(store.history(WELL, "A", "level_m", T, T + DAY).time_us))
+    )
+    reader.start()
+    reader.join(0.2)
+    go_on.set()
+    writer.join(20)
+    reader.join(20)
+    assert found == [3]
+    store.close()
+
+
 def test_a_quantity_named_like_a_column_of_ours_is_refused(tmp_path: Path) -> None:
     store, odd = EmbeddedStore(settings(tmp_path)), kind_of("odd", "Time")
     with pytest.raises(StoreError, match=r"kind odd: expected a quantity name unlike .*, got Time"):

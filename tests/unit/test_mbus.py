@@ -384,7 +384,7 @@ def test_the_largest_payload_is_read_or_refused_within_its_time(record: str) -> 
     whole = frame(bytes(12) + one * (240 // len(one)))
     payload = whole * (PAYLOAD_MAX // len(whole))
     best = 1.0
-    for _ in range(3):
+    for _ in range(10):  # a processor that is shared slows most of them down, not all
         started = time.thread_time()
         outcome_is_samples_or_a_refusal(payload)
         best = min(best, time.thread_time() - started)
