@@ -139,9 +139,9 @@ def test_a_bundle_that_would_contradict_its_image_is_not_signed(bench: Bench) ->
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
 def test_a_flash_that_is_ended_in_the_middle_is_written_down_as_interrupted(bench: Bench, ended_by: int) -> None:
     board = SmpBoard(OLD)
-    longer = mcuboot_image(version="1.2.3", counter=2, body=BODY * 17)
+    longer = mcuboot_image(version="1.2.3", counter=2, body=BODY * 10)
     (bench.folder / "long.bin").write_bytes(longer)
-    with serve_tcp(board, Line(115200)) as port:
+    with serve_tcp(board, Line(57600)) as port:
         flashing = bench.start("flash", "long.bin", port.url, *SAID)
         deadline = time.monotonic() + 30
         while len(board.offsets) < 5:
