@@ -1,7 +1,7 @@
 """A value that stands still: the life of that condition, for rules that differ in how long it may stand.
 
-From: one quantity's values in event-time order. To: `flatline`, for which that is a setting, and `cycle_stuck`, which
-learns it. Source: the flat-line test of QARTOD, as an alarm rather than a flag.
+From: one quantity's values in event-time order. To: `flatline`, for which that is a setting, and `cycle_stuck` and
+`rest_stuck`, which learn it. Source: the flat-line test of QARTOD, as an alarm rather than a flag.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from devices.readings import Float64, Int64
+from devices.readings import Bool, Float64, Int64
+from devices.spec import Text
 from processors.condition import IDLE, RAISED, UNSET, Condition, hits, rows_of
 from processors.detectors import Hits, Step
 from processors.findings import Phase
@@ -74,6 +75,31 @@ class Standing(Condition):
             expected=expected,
             limit=nan,  # the tolerance is a width, not a level
         )
+
+    def told_as_known(
+        self,
+        phase: Phase,
+        row: Int64,
+        step: Step,
+        expected: Float64 | float,
+        *,
+        known: Bool,
+        learning: Text,
+        facts: tuple[Mapping[str, Float64], Mapping[str, Float64]],
+    ) -> list[Hits]:
+        """As `told`, with the numbers of those that are `known` (m,) and, in the sentence `learning`, of the others.
+
+        `facts`: (m,) numbers by name, for the ones and for the others.
+        """
+        expected = np.broadcast_to(np.asarray(expected), row.shape)
+        found: list[Hits] = []
+        for chosen, extra, because in ((known, facts[0], None), (~known, facts[1], learning)):
+            which = chosen.nonzero()[0]
+            for one in Standing.told(self, phase, row[which], step, expected[which]):
+                one.extra = {name: numbers[which] for name, numbers in extra.items()}
+                one.because = because
+                found.append(one)
+        return found
 
     def forget(self, device: Int64) -> None:
         """The clock was set back: time the level anew; what is raised stays until the value moves."""

@@ -98,16 +98,9 @@ class CycleStuck(Standing):
         """Statements about `row` (m,) of the step, with the usual run in minutes once it is known."""
         device = rows_of(step.device)[row]
         known = self.runs[device] >= self.params.of("learn", device)
-        which, some = known.nonzero()[0], (~known).nonzero()[0]
-        expected = np.broadcast_to(np.asarray(expected), row.shape)
-        sure = super().told(phase, row[which], step, expected[which])
-        for one in sure:
-            one.extra = {"usual_min": self.usual_us[device[which]] / _MINUTE}
-        learning = super().told(phase, row[some], step, expected[some])
-        for one in learning:
-            one.extra = {"longest_min": self.params.us("hold_s", device[some]) / _MINUTE * np.ones(len(some))}
-            one.because = self.LEARNING
-        return sure + learning
+        usual, longest = self.usual_us[device] / _MINUTE, self.params.us("hold_s", device) / _MINUTE
+        facts = ({"usual_min": usual}, {"longest_min": longest * np.ones(len(device))})
+        return self.told_as_known(phase, row, step, expected, known=known, learning=self.LEARNING, facts=facts)
 
 
 DETECTOR: Final[type[Detector]] = CycleStuck

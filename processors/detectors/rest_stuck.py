@@ -45,6 +45,11 @@ class RestStuck(Standing):
         "{what} has stood at {observed} since {since}, for {lasted}; the longest it rested before and then moved "
         "again was about {rest_min:.0f} minutes",
     )
+    LEARNING: ClassVar[Text] = Text(
+        "{what}自{since}起停在{observed}不变，已{lasted}；该点通常静止多久尚在学习，暂按设定的{longest_min:.0f}分钟判断",
+        "{what} has stood at {observed} since {since}, for {lasted}; how long it rests is still being learned, until "
+        "then {longest_min:.0f} minutes are the limit set",
+    )
     COLUMNS: ClassVar[Mapping[str, tuple[str, float]]] = {**Standing.COLUMNS, "rest_us": ("float64", 0.0)}
     STATE = tuple(COLUMNS)
     rest_us: Float64
@@ -68,11 +73,11 @@ class RestStuck(Standing):
         self.rest_us[who] = np.maximum(rest, np.minimum(lasted, np.maximum(_GROWTH * rest, first)))
 
     def told(self, phase: Phase, row: Int64, step: Step, expected: Float64 | float) -> list[Hits]:
-        """Statements about `row` (m,) of the step, with the longest rest in minutes."""
-        found = super().told(phase, row, step, expected)
-        for one in found:
-            one.extra = {"rest_min": self.rest_us[rows_of(step.device)[row]] / _MINUTE}
-        return found
+        """Statements about `row` (m,) of the step, with the longest rest in minutes once there was one."""
+        device = rows_of(step.device)[row]
+        rest, longest = self.rest_us[device] / _MINUTE, self.params.us("hold_s", device) / _MINUTE
+        facts = ({"rest_min": rest}, {"longest_min": longest * np.ones(len(device))})
+        return self.told_as_known(phase, row, step, expected, known=rest > 0, learning=self.LEARNING, facts=facts)
 
 
 DETECTOR: Final[type[Detector]] = RestStuck

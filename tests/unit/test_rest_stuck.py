@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
+from processors.detectors import Step
 from tests.support.detecting import detector, feed
 
 HOUR = 60  # readings, one a minute
@@ -32,3 +36,15 @@ def test_a_sensor_that_stuck_once_is_told_as_soon_the_next_time():
     stuck = [*MOVING, *[398.0] * (5 * HOUR)]
     first, second = raised_s([*stuck, *stuck])
     assert second - first == len(stuck) * 60
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_before_a_point_was_seen_to_rest_nothing_is_claimed_of_its_rests(known: bool) -> None:  # noqa: FBT001
+    made = detector("rest_stuck", hold_s=3600, tolerance=0.05)
+    if known:
+        feed(made, [*MOVING, *[398.0] * (2 * HOUR), 405.0])
+    zero = np.zeros(1, np.uint8)
+    moments = [np.array([10**15 + minute * 60_000_000]) for minute in range(10 * HOUR)]
+    steps = [Step(zero.astype(np.int32), at, at, np.array([398.0]), zero) for at in moments]
+    told, *_ = [hits for step in steps for hits in made.step(step)]
+    assert (told.because is None, "rest_min" in told.extra) == (known, known)
