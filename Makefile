@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST ?= $(BIN)/pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench yardsticks fuzz check format lock docs charts clean
+.PHONY: help setup demo test soak bench yardsticks fuzz check format lock docs charts clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -21,6 +21,9 @@ demo:  ## a small city on this machine, in the browser (DEMO="--for 60s" ends by
 test:  ## all tests (TEST="tests/unit -k journal" for some)
 	@deploy/setup/bootstrap test
 	@$(PYTEST) $(TEST)
+
+soak: setup  ## what takes long: rules changed live, real bootloaders on bad lines
+	@$(PYTEST) -m soak --timeout 600 $(TEST)
 
 bench: setup  ## the whole path beside a C consumer, the codecs, 2,000 loggers (BENCH="--rounds 3" for less)
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH)

@@ -90,6 +90,7 @@ class Pulling(Kept):
 
 
 @needs_esptool
+@pytest.mark.soak
 def test_a_board_unplugged_in_the_middle_is_written_anew() -> None:
     board = Esp32Board()
     with serve_tcp(board, Line(115200)) as served:

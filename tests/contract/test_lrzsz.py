@@ -65,6 +65,7 @@ class Noisy(ProgramBoard):
         return b"" if self.answers == 5 else answer
 
 
+@pytest.mark.soak
 def test_rb_keeps_the_file_over_a_line_that_garbles_blocks_and_loses_answers(tmp_path: Path) -> None:
     with Noisy(COMMAND, tmp_path) as board, serve_tcp(board) as served:
         link = SerialLink(served.url)

@@ -230,6 +230,7 @@ def test_a_provisioned_board_logs_in_and_publishes_through_a_real_broker(
 
 
 @needs_qemu
+@pytest.mark.soak
 def test_a_wrong_password_is_named_by_the_board_and_never_printed(board: EmulatedBoard, tmp_path: Path) -> None:
     flashed(board)
     with running_mosquitto(tmp_path / "broker", users=USERS) as broker:

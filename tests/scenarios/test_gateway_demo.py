@@ -19,7 +19,7 @@ pytestmark = pytest.mark.scenario
     "python",
     [
         pytest.param(False, id="qemu", marks=pytest.mark.skipif(bool(missing()), reason=missing() or "-")),
-        pytest.param(True, id="python"),
+        pytest.param(True, id="python", marks=[] if missing() else [pytest.mark.soak]),
     ],
 )
 def test_a_blank_board_becomes_a_gateway_whose_readings_are_on_the_console(tmp_path: Path, python: bool) -> None:  # noqa: FBT001

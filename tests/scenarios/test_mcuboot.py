@@ -107,6 +107,7 @@ def test_an_upload_is_cut_goes_on_where_the_board_stopped_and_our_image_runs(app
     assert runs(application).version == "1.2.3"
 
 
+@pytest.mark.soak
 def test_an_mcuboot_that_overwrites_is_given_its_mark_and_starts_our_image(overwriting: EmulatedBoard) -> None:
     what = ours(OVERWRITING)
     assert runs(overwriting).chip == "zephyr:qemu_cortex_m0:nrf51822"
@@ -149,6 +150,7 @@ def test_an_image_of_another_maker_is_refused_before_a_byte_is_written(applicati
     assert application.held(1, 32) in {b"\xff" * 32, bytes(32)}
 
 
+@pytest.mark.soak
 def test_serial_recovery_resumes_its_list_proves_nothing_and_the_start_does(recovery: EmulatedBoard) -> None:
     what, offsets = ours(RECOVERY), list[int]()
     runs(recovery)

@@ -100,6 +100,7 @@ def first_since(readings: list[tuple[int, int]], moment_us: int) -> int:
     return next(event for received, event in readings if received >= moment_us)
 
 
+@pytest.mark.soak
 def test_every_reading_is_judged_by_the_number_in_force_when_it_came_and_replay_says_the_same(
     tmp_path: Path,
 ) -> None:
