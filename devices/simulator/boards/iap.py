@@ -10,7 +10,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Final
 
-from devices.simulator.boards.ymodem import Manners, YmodemReceiver
+from devices.simulator.boards.ymodem import Manners, TakesFiles, YmodemReceiver
 
 _DOWNLOAD: Final = ord("1")
 _START: Final = ord("2")
@@ -26,7 +26,7 @@ class IapMenu:
     stuck_at: int = -1  # a byte of flash that cannot be programmed; -1: none
 
 
-class IapBoard:
+class IapBoard(TakesFiles):
     """Its flash, and the image that runs; `running` is None while the menu is shown."""
 
     def __init__(
@@ -38,19 +38,6 @@ class IapBoard:
         self.stored = 0
         self.running: bytes | None = None
         self._receiver: YmodemReceiver | None = None
-
-    def receive(self, data: bytes) -> bytes:
-        """Keys, or the bytes of a file."""
-        answer = bytearray()
-        while data:
-            if self._receiver:
-                answer += self._receiver.receive(data)
-                data = self._receiver.rest
-                answer += self._after()
-            else:
-                answer += self._key(data[0])
-                data = data[1:]
-        return bytes(answer)
 
     def elapse(self, seconds: float) -> bytes:
         """Time passes."""

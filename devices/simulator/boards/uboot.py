@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from devices.simulator.boards.ymodem import Manners, YmodemReceiver
+from devices.simulator.boards.ymodem import Manners, TakesFiles, YmodemReceiver
 
 RAM_BASE: Final = 0x40200000
 NOR_BASE: Final = 0x04040000
@@ -36,7 +36,7 @@ class UBootFaults:
 
 
 @dataclass(slots=True)
-class UBootBoard:
+class UBootBoard(TakesFiles):
     """Stores survive a power cut, memory does not. `running`: the image that was started, None at the prompt."""
 
     size: int = 256 * 1024
@@ -59,19 +59,6 @@ class UBootBoard:
         self.ram = bytearray(self.size)
         self.nor = bytearray(b"\xff" * self.size)
         self.spi = bytearray(b"\xff" * self.size)
-
-    def receive(self, data: bytes) -> bytes:
-        """Keys, or the bytes of a file."""
-        answer = bytearray()
-        while data:
-            if self._receiver:
-                answer += self._receiver.receive(data)
-                data = self._receiver.rest
-                answer += self._after()
-            else:
-                answer += self._key(data[0])
-                data = data[1:]
-        return bytes(answer)
 
     def elapse(self, seconds: float) -> bytes:
         """Time passes: the countdown ends, a receiver asks again."""

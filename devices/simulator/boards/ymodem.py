@@ -171,3 +171,30 @@ class YmodemReceiver:
     def _cancel(self) -> bytes:
         self._at = _At.CANCELLED
         return bytes([CAN] * 3)
+
+
+class TakesFiles:
+    """What a board does with bytes that are keys or, while it receives one, a file. It says what either means to it."""
+
+    __slots__ = ()
+    _receiver: YmodemReceiver | None
+
+    def receive(self, data: bytes) -> bytes:
+        """Keys, or the bytes of a file."""
+        answer = bytearray()
+        while data:
+            if self._receiver:
+                answer += self._receiver.receive(data)
+                data = self._receiver.rest
+                answer += self._after()
+            else:
+                answer += self._key(data[0])
+                data = data[1:]
+        return bytes(answer)
+
+    def _key(self, key: int) -> bytes:
+        raise NotImplementedError
+
+    def _after(self) -> bytes:
+        """A file may be whole now."""
+        raise NotImplementedError
