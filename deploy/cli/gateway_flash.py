@@ -15,7 +15,7 @@ from deploy.cli.options import ConfigOption
 
 if TYPE_CHECKING:
     from deploy.gateways.single import Job
-    from devices.firmware.driver import Told
+    from devices.firmware.driver import Step
     from devices.firmware.image import Image
     from devices.firmware.journal import Flash, FlashBook
 
@@ -207,26 +207,21 @@ def _for_a_person(job: Job, book: FlashBook) -> None:
 
 
 def _as_lines(job: Job, book: FlashBook) -> None:
-    from time import monotonic  # noqa: PLC0415
+    from dataclasses import replace  # noqa: PLC0415
 
-    from deploy.gateways.single import run  # noqa: PLC0415
+    from deploy.gateways.single import run, seldom  # noqa: PLC0415
     from devices.errors import FirmwareError  # noqa: PLC0415
-    from devices.firmware.driver import Step  # noqa: PLC0415
+    from devices.firmware.journal import Result, new_id  # noqa: PLC0415
 
-    last = [0.0]
+    def tell(step: Step, done: int, total: int) -> None:
+        _line({"step": step.value, "done": done, "total": total})
 
-    def told(step: Step, done: int, total: int) -> None:
-        if done in {0, total} or monotonic() - last[0] > 0.1:
-            last[0] = monotonic()
-            _line({"step": step.value, "done": done, "total": total})
-
-    report: Told = told
+    job = replace(job, id=new_id())
     try:
-        entry, flashed = run(job, book, report)
+        entry, flashed = run(job, book, seldom(tell))
     except FirmwareError as error:
-        newest = book.newest(1)
-        result = newest[0].result.value if newest and newest[0].port == job.port.device else "failed"
-        _line({"result": result, "why": str(error)})
+        ended = book.get(job.id)
+        _line({"result": ended.result.value if ended else Result.FAILED.value, "why": str(error)})
         raise
     _line(
         {

@@ -55,7 +55,6 @@ class Shown:
     flash: Flash
     first: First
     stored: int
-    url: str
 
 
 def demo(plan: Plan, say: Say, told: Told, *, python: bool, until: Callable[[str], None]) -> Shown:
@@ -82,7 +81,7 @@ def demo(plan: Plan, say: Say, told: Told, *, python: bool, until: Callable[[str
             stop.set()
             around.join()
             publisher.finish()
-        return Shown(flash, first, stored, url)
+        return Shown(flash, first, stored)
 
 
 def _flashed(blank: DemoBoard, folder: Path, book: FlashBook, say: Say, told: Told) -> Flash:

@@ -60,9 +60,14 @@ class Row:
     begun: float = 0.0
 
     @property
+    def ended(self) -> bool:
+        """Whether it is known how it ended."""
+        return self.result not in {Result.RUNNING, NOT_BEGUN}
+
+    @property
     def failed(self) -> bool:
         """Whether it ended otherwise than well."""
-        return self.result not in {Result.DONE, Result.RUNNING, NOT_BEGUN}
+        return self.ended and self.result != Result.DONE
 
 
 @dataclass(slots=True)
@@ -176,7 +181,7 @@ def report(rows: Sequence[Row], form: str) -> str:
 
 def share(row: Row) -> float:
     """How far a board is, 0 to 1."""
-    if row.result == "done":
+    if row.result == Result.DONE:
         return 1.0
     begins, ends = SHARES[Step(row.step)] if row.step in set(Step) else (0.0, 0.0)
     return begins + (ends - begins) * (row.done / row.total if row.total else 0.0)

@@ -6,6 +6,7 @@ From: the command line, also as one of many processes (`many.py`). To: a result 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ SHARES: Final = {
     Step.VERIFY: (0.55, 0.95),
     Step.BOOT: (0.95, 1.0),
 }
+_TELL_S: Final = 0.1
 _BEFORE_WRITING: Final = {Step.IDENTIFY.value, Step.PREFLIGHT.value}
 
 
@@ -114,6 +116,19 @@ def told_by(bar: Callable[[int, int], None]) -> Told:
     def told(step: Step, done: int, total: int) -> None:
         begins, ends = SHARES[step]
         bar(round(1000 * (begins + (ends - begins) * done / max(total, 1))), 1000)
+
+    return told
+
+
+def seldom(tell: Told) -> Told:
+    """`tell`, but between the first and the last of a step not more often than a person looks."""
+    told_at = 0.0
+
+    def told(step: Step, done: int, total: int) -> None:
+        nonlocal told_at
+        if done in {0, total} or time.monotonic() - told_at > _TELL_S:
+            told_at = time.monotonic()
+            tell(step, done, total)
 
     return told
 

@@ -11,9 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from deploy.gateways.many import Row, share
+from deploy.gateways.many import NOT_BEGUN, Row, share
+from devices.firmware.journal import Result
 
-_SIGNS = {"done": "✓", "running": "…", "not begun": "·"}
+_SIGNS = {Result.DONE: "✓", Result.RUNNING: "…", NOT_BEGUN: "·"}
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def drawing(title: str) -> Iterator[Callable[[list[Row]], None]]:
 
     def tell(rows: list[Row]) -> None:
         for row in rows:
-            if row.result not in {"running", "not begun"} and row.port.device not in told:
+            if row.ended and row.port.device not in told:
                 told.add(row.port.device)
                 console.print(line(row), markup=False, highlight=False, soft_wrap=True)
 

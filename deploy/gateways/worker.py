@@ -9,17 +9,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-import time
 from multiprocessing.connection import Connection
-from typing import Final
 
 from deploy.gateways.laptop import Place, PlacedBook
-from deploy.gateways.single import Job, run
+from deploy.gateways.single import Job, run, seldom
 from devices.errors import UndercityError
 from devices.firmware.driver import Step
 from devices.firmware.drivers import load as load_drivers
-
-_EVERY_S: Final = 0.1
 
 load_drivers()  # before any board's process begins, so that none has to wait for it
 
@@ -27,18 +23,14 @@ load_drivers()  # before any board's process begins, so that none has to wait fo
 def work(job: Job, place: Place, pipe: Connection) -> None:
     """Flash one board; exit code 1 when it did not succeed."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    told_at = 0.0
 
-    def told(step: Step, done: int, total: int) -> None:
-        nonlocal told_at
-        if done in {0, total} or time.monotonic() - told_at > _EVERY_S:
-            told_at = time.monotonic()
-            # Who listened may be gone; the board is flashed all the same.
-            with contextlib.suppress(OSError):
-                pipe.send((step.value, done, total))
+    def tell(step: Step, done: int, total: int) -> None:
+        # Who listened may be gone; the board is flashed all the same.
+        with contextlib.suppress(OSError):
+            pipe.send((step.value, done, total))
 
     try:
-        run(job, PlacedBook(place), told)
+        run(job, PlacedBook(place), seldom(tell))
     except (UndercityError, KeyboardInterrupt):
         sys.exit(1)  # the journal says why
     finally:

@@ -24,7 +24,6 @@ from devices.firmware.driver import Board, Step
 from devices.firmware.flash import Flashed, Known
 from devices.firmware.tables import FLASH
 
-_DETAIL_MAX: Final = 500
 _TEXT_MAX: Final = {column.name: getattr(column.type, "length", 0) or 0 for column in FLASH.columns}
 
 
@@ -103,7 +102,7 @@ class FlashBook:
         """Write down that a flash begins, before anything happens to the board; an empty id becomes a new one."""
         mine = replace(flash, id=flash.id or new_id(), begun_us=self._now(), process=_process())
         self._put(mine)
-        return FlashLog(self, mine)
+        return FlashLog(mine, self._put, self._now)
 
     def get(self, flash: str) -> Flash | None:
         """The flash with this id."""
@@ -216,9 +215,10 @@ def new_id() -> str:
 class FlashLog:
     """The record of one flash while it happens; a `devices.firmware.flash.Recorder`."""
 
-    def __init__(self, book: FlashBook, flash: Flash) -> None:
-        self._book = book
+    def __init__(self, flash: Flash, put: Callable[[Flash], None], now: Now) -> None:
         self.flash = flash
+        self._put = put
+        self._now = now
 
     def reached(self, step: Step, detail: str) -> None:
         """Write down that `step` begins."""
@@ -231,12 +231,11 @@ class FlashLog:
 
     def done(self, flashed: Flashed) -> None:
         """It succeeded."""
-        ended = self._book._now()  # noqa: SLF001  the book's own record
         self._set(
             replace(
                 self.flash,
                 result=Result.DONE,
-                ended_us=ended,
+                ended_us=self._now(),
                 proof=flashed.proof.value,
                 attempts=flashed.attempts,
                 detail="",
@@ -245,11 +244,11 @@ class FlashLog:
 
     def ended(self, result: Result, why: str) -> None:
         """It did not succeed."""
-        self._set(replace(self.flash, result=result, ended_us=self._book._now(), detail=why))  # noqa: SLF001
+        self._set(replace(self.flash, result=result, ended_us=self._now(), detail=why))
 
     def _set(self, flash: Flash) -> None:
         self.flash = flash
-        self._book._put(flash)  # noqa: SLF001
+        self._put(flash)
 
 
 def _flash(row: RowMapping) -> Flash:
@@ -270,8 +269,7 @@ def _process() -> str:
 
 def _alive(process: str) -> bool:
     """Whether it still runs; one of another host is taken to, since nobody can tell."""
-    host, _, rest = process.rpartition(":")[0].rpartition(":")
-    pid, started = rest, process.rpartition(":")[2]
+    host, pid, started = [*process.rsplit(":", 2), "", ""][:3]
     if host != socket.gethostname() or not pid.isdigit():
         return True
     return _started(int(pid)) == started
